@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Sets up everything that Muniment needs on a bare Debian machine with Python 3.11 and make.
+# Safe to run again: what is there already is left alone. System packages are installed only where they are
+# missing, with apt-get, as root or through sudo.
+#
+#   scripts/setup.sh         what `make demo` needs
+#   scripts/setup.sh test    and what `make test` needs: programs of others that the tests hold us against
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+UV_VERSION=0.13.9
+# program:package; a program that is found is not installed again.
+RUN_PACKAGES=()
+TEST_PACKAGES=(age:age openssl:openssl ssh-keygen:openssh-client git:git par2:par2)
+
+missing=()
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+wanted=("${RUN_PACKAGES[@]}")
+if [ "${1:-}" = test ]; then wanted+=("${TEST_PACKAGES[@]}"); fi
+for pair in "${wanted[@]}"; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    sudo=""
+    if [ "$(id -u)" != 0 ]; then sudo=sudo; fi
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "setup: please install: ${missing[*]}" >&2
+        exit 1
+    fi
+    echo "setup: installing system packages: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    # /usr/bin/env: sudo drops variables that are not named.
+    $sudo apt-get update -qq
+    $sudo /usr/bin/env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if [ ! -x .venv/bin/python ]; then
+    python3 -m venv .venv
+fi
+if ! .venv/bin/uv --version 2>/dev/null | grep -qF " $UV_VERSION"; then
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+fi
+# --inexact keeps uv itself in the environment.
+UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --frozen --inexact --quiet
