@@ -1,0 +1,190 @@
+"""The UnixFS message: what the data field of a DAG-PB node says about the node.
+
+Written with the fields in order of their numbers and block sizes unpacked, as all implementations do, because the CID
+depends on it. Field numbers are those of `unixfs.proto` in the UnixFS specification.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from muniment.content import varint
+from muniment.content.dag_pb import PBLink, decode_node, encode_node
+from muniment.errors import FormatError
+
+
+class Kind(IntEnum):
+    """The type of a node."""
+
+    RAW = 0
+    DIRECTORY = 1
+    FILE = 2
+    METADATA = 3
+    SYMLINK = 4
+    HAMT_SHARD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class UnixFSNode:
+    """A DAG-PB node read as UnixFS.
+
+    Attributes:
+        kind: What it is.
+        data: File bytes, a link's target, or a shard's bitfield.
+        file_size: Bytes of the file below this node, or None where the node does not say.
+        block_sizes: File bytes below each link, in the order of the links.
+        hash_type: Multicodec number of a shard's hash function.
+        fanout: Slots of a shard.
+        links: The links, in wire order.
+    """
+
+    kind: Kind
+    data: bytes = b""
+    file_size: int | None = None
+    block_sizes: tuple[int, ...] = ()
+    hash_type: int | None = None
+    fanout: int | None = None
+    links: tuple[PBLink, ...] = field(default=())
+
+
+def encode_file(links: Sequence[PBLink], sizes: Sequence[int]) -> bytes:
+    """Return the block of a file's inner node with these children and their file bytes."""
+    encode = varint.encode
+    parts = [b"\x08\x02\x18", encode(sum(sizes))]
+    for size in sizes:
+        parts += (b"\x20", encode(size))
+    return encode_node(links, b"".join(parts))
+
+
+def encode_wrapped_leaf(data: bytes) -> bytes:
+    """Return the block of a leaf that wraps its bytes in a node (profiles without raw leaves)."""
+    message = b"\x08\x02"
+    if data:
+        message += b"\x12" + varint.encode(len(data)) + data
+    return encode_node((), message + b"\x18" + varint.encode(len(data)))
+
+
+def encode_directory(links: Sequence[PBLink]) -> bytes:
+    """Return the block of a directory that is one node."""
+    return encode_node(links, b"\x08\x01")
+
+
+def encode_symlink(target: bytes) -> bytes:
+    """Return the block of a symbolic link."""
+    return encode_node((), b"\x08\x04\x12" + varint.encode(len(target)) + target)
+
+
+def encode_shard(links: Sequence[PBLink], bitfield: bytes, fanout: int, hash_type: int) -> bytes:
+    """Return the block of one shard of a sharded directory."""
+    message = b"\x08\x05\x12" + varint.encode(len(bitfield)) + bitfield
+    return encode_node(
+        links, message + b"\x28" + varint.encode(hash_type) + b"\x30" + varint.encode(fanout)
+    )
+
+
+def decode_unixfs(block: bytes) -> UnixFSNode:
+    """Read a DAG-PB block as UnixFS and check that what it says about itself agrees.
+
+    Raises:
+        FormatError: It is no DAG-PB node, no UnixFS message, or its sizes and links contradict each other.
+    """
+    node = decode_node(block)
+    if node.data is None:
+        raise FormatError("DAG-PB node has no UnixFS data")
+    fields = _Fields()
+    _read_fields(node.data, fields)
+    if fields.kind is None:
+        raise FormatError("UnixFS message has no type")
+    unixfs = UnixFSNode(
+        kind=_kind(fields.kind),
+        data=fields.data or b"",
+        file_size=fields.file_size,
+        block_sizes=tuple(fields.block_sizes),
+        hash_type=fields.hash_type,
+        fanout=fields.fanout,
+        links=node.links,
+    )
+    _check(unixfs)
+    return unixfs
+
+
+class _Fields:
+    """The fields found so far while a message is read."""
+
+    __slots__ = ("block_sizes", "data", "fanout", "file_size", "hash_type", "kind", "mode", "mtime")
+
+    def __init__(self) -> None:
+        self.kind: int | None = None
+        self.data: bytes | None = None
+        self.file_size: int | None = None
+        self.block_sizes: list[int] = []
+        self.hash_type: int | None = None
+        self.fanout: int | None = None
+        self.mode: int | None = None
+        self.mtime: bytes | None = None
+
+
+# Protobuf key -> attribute; block sizes (4) may be packed or not and are handled apart.
+_INTEGERS = {0x08: "kind", 0x18: "file_size", 0x28: "hash_type", 0x30: "fanout", 0x38: "mode"}
+_BYTES = {0x12: "data", 0x42: "mtime"}
+_BLOCK_SIZE, _BLOCK_SIZES_PACKED = 0x20, 0x22
+
+
+def _read_fields(message: bytes, fields: _Fields) -> None:
+    offset = 0
+    while offset < len(message):
+        key = message[offset]
+        value, offset = varint.decode(message, offset + 1)
+        if key == _BLOCK_SIZE:
+            fields.block_sizes.append(value)
+            continue
+        if key in _INTEGERS:
+            _set_once(fields, _INTEGERS[key], value)
+            continue
+        body, offset = message[offset : offset + value], offset + value
+        if offset > len(message):
+            raise FormatError("UnixFS field is cut off")
+        if key == _BLOCK_SIZES_PACKED and not fields.block_sizes:
+            fields.block_sizes = _read_packed(body)
+        elif key in _BYTES:
+            _set_once(fields, _BYTES[key], body)
+        else:
+            raise FormatError(f"UnixFS message has an unknown or repeated field 0x{key:02x}")
+
+
+def _read_packed(body: bytes) -> list[int]:
+    values, offset = [], 0
+    while offset < len(body):
+        value, offset = varint.decode(body, offset)
+        values.append(value)
+    return values
+
+
+def _set_once(fields: _Fields, name: str, value: int | bytes) -> None:
+    if getattr(fields, name) is not None:
+        raise FormatError(f"UnixFS message has its {name} twice")
+    setattr(fields, name, value)
+
+
+def _kind(value: int) -> Kind:
+    try:
+        return Kind(value)
+    except ValueError:
+        raise FormatError(f"expected a UnixFS type from 0 to 5, got {value}") from None
+
+
+def _check(node: UnixFSNode) -> None:
+    if node.kind in (Kind.FILE, Kind.RAW):
+        if len(node.block_sizes) != len(node.links):
+            raise FormatError(
+                f"UnixFS file has {len(node.links)} links, but block sizes for {len(node.block_sizes)}"
+            )
+        total = len(node.data) + sum(node.block_sizes)
+        if node.file_size is not None and node.file_size != total:
+            raise FormatError(
+                f"UnixFS file says {node.file_size} bytes, but its parts have {total}"
+            )
+    elif node.block_sizes:
+        raise FormatError(f"UnixFS {node.kind.name.lower()} has block sizes")
+    if node.kind is Kind.SYMLINK and node.links:
+        raise FormatError("UnixFS symlink has links")
