@@ -64,10 +64,12 @@ class VerifyKey:
         ):
             raise FormatError("expected one public key line, ssh-ed25519 AAAA... comment")
         try:
-            wire = binascii.a2b_base64(parts[1], strict_mode=True)
+            key = cls._from_wire(base64.b64decode(parts[1], validate=True))
         except ValueError as error:
             raise FormatError(f"the public key is not base64: {error}") from error
-        return cls._from_wire(wire)
+        if key.to_openssh() != " ".join(parts[:2]):
+            raise FormatError("the public key's base64 is not written the one canonical way")
+        return key
 
     @classmethod
     def _from_wire(cls, wire: bytes) -> "VerifyKey":
