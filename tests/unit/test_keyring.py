@@ -1,6 +1,5 @@
 """The keyring: its bytes, its sealing, and what it says to those who cannot open it."""
 
-import pyrage
 import pytest
 
 from muniment.archive import keyring as keyrings
@@ -86,7 +85,8 @@ def test_every_recipient_opens_what_was_sealed_and_a_stranger_does_not():
 
 
 def test_a_keyring_sealed_to_a_passphrase_is_told_from_a_damaged_one():
-    sealed = pyrage.passphrase.encrypt(b"payload", "correct horse")
+    stanza = b"-> scrypt " + b"A" * 22 + b" 18\n" + b"A" * 43 + b"\n"
+    sealed = b"age-encryption.org/v1\n" + stanza + b"--- " + b"A" * 43 + b"\n" + bytes(100)
     with pytest.raises(KeyUnavailableError, match="1 recipient of kind scrypt"):
         open_keyring(sealed, [OWNER])
 

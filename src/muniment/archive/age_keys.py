@@ -4,7 +4,7 @@ An identity is the secret half (`AGE-SECRET-KEY-1...`, upper case), a recipient 
 Sources: C2SP age v1, "X25519 recipient stanza"; BIP 173 for Bech32; RFC 7748 for X25519.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nacl import bindings as sodium
 from nacl.exceptions import RuntimeError as SodiumError
@@ -29,11 +29,11 @@ _VALUES = {character: value for value, character in enumerate(CHARSET)}
 _PAD_BITS = PAYLOAD_CHARS * 5 - KEY_BYTES * 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Identity:
     """An X25519 secret that opens what was sealed to its `recipient`; it never shows in a repr."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes
 
     def __post_init__(self) -> None:
         if len(self.secret) != KEY_BYTES:
@@ -56,6 +56,9 @@ class Identity:
     def recipient(self) -> str:
         """The public half, `age1...`."""
         return _encode(sodium.crypto_scalarmult_base(self.secret), RECIPIENT_PREFIX)
+
+    def __repr__(self) -> str:
+        return f"Identity({self.recipient})"
 
     def reveal(self) -> str:
         """The secret as text, `AGE-SECRET-KEY-1...`: for key files and the recovery kit only."""
