@@ -1,6 +1,7 @@
 """The manifest: the public, signed description of a commit (`docs/spec/commit.md`, section 2)."""
 
 import base64
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -33,14 +34,14 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of the manifest: nothing unknown in it, so nothing unsigned or unread hides there."""
 
 
-class Organization(_Part):
+class Organization(_Part, frozen=True):
     """Whose commit it is."""
 
     id: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
     name: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-class Previous(_Part):
+class Previous(_Part, frozen=True):
     """The commit before, bound by its id, its root and its manifest."""
 
     commit_id: CommitId
@@ -48,14 +49,14 @@ class Previous(_Part):
     merkle_root: Blake3
 
 
-class Chain(_Part):
+class Chain(_Part, frozen=True):
     """The place in the organisation's chain of commits."""
 
     sequence: Positive
     previous: Previous | None
 
 
-class Merkle(_Part):
+class Merkle(_Part, frozen=True):
     """The tree over the leaves."""
 
     algorithm: Literal["blake3-rfc9162"]
@@ -63,14 +64,14 @@ class Merkle(_Part):
     root: Blake3
 
 
-class Par2(_Part):
+class Par2(_Part, frozen=True):
     """How much parity there is."""
 
     block_bytes: Positive
     recovery_blocks: Positive
 
 
-class Packaging(_Part):
+class Packaging(_Part, frozen=True):
     """How the tar was cut."""
 
     format: Literal["tar+split+par2"]
@@ -81,7 +82,7 @@ class Packaging(_Part):
     par2: Par2 | None
 
 
-class SealedFile(_Part, order=True):
+class SealedFile(_Part, frozen=True, order=True):
     """One immutable file of the commit, by name."""
 
     name: _FileName
@@ -90,7 +91,7 @@ class SealedFile(_Part, order=True):
     blake3: Blake3
 
 
-class Signer(_Part):
+class Signer(_Part, frozen=True):
     """The key that signed."""
 
     algorithm: Literal["ed25519"]
@@ -98,27 +99,27 @@ class Signer(_Part):
     public_key: str
 
 
-class Keys(_Part):
+class Keys(_Part, frozen=True):
     """The keys that concern the public."""
 
     signer: Signer
 
 
-class Software(_Part):
+class Software(_Part, frozen=True):
     """What wrote the commit."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     version: Annotated[str, Meta(min_length=1, max_length=100)]
 
 
-class Signature(_Part):
+class Signature(_Part, frozen=True):
     """Ed25519 over the context and the canonical manifest without this member."""
 
     algorithm: Literal["ed25519"]
     value: str
 
 
-class Manifest(_Part):
+class Manifest(_Part, frozen=True):
     """The whole manifest."""
 
     format: Literal["muniment-commit/1"]
@@ -159,7 +160,9 @@ def sign(manifest: Manifest, key: SigningKey) -> bytes:
     """Return the canonical bytes of the manifest, signed."""
     unsigned = canonical.encode(msgspec.structs.replace(manifest, signature=UNSET))
     value = base64.b64encode(key.sign(SIGNATURE_CONTEXT + unsigned)).decode()
-    return canonical.encode(msgspec.structs.replace(manifest, signature=Signature("ed25519", value)))
+    return canonical.encode(
+        msgspec.structs.replace(manifest, signature=Signature("ed25519", value))
+    )
 
 
 def decode(data: bytes) -> Manifest:
@@ -172,20 +175,29 @@ def decode(data: bytes) -> Manifest:
     if manifest.signature is UNSET:
         raise FormatError("the manifest has no signature")
     if (manifest.chain.sequence == 1) != (manifest.chain.previous is None):
-        raise FormatError("the manifest's chain is contradictory: exactly the first commit has no previous one")
+        raise FormatError(
+            "the manifest's chain is contradictory: exactly the first commit has no previous one"
+        )
     _check_packaging(manifest)
     return manifest
 
 
 def _check_packaging(manifest: Manifest) -> None:
     packaging, names = manifest.packaging, [file.name for file in manifest.sealed]
-    if any(left >= right for left, right in zip(names, names[1:], strict=False)):
-        raise FormatError("the manifest's sealed files are not sorted by name, or a name is there twice")
+    if any(left >= right for left, right in itertools.pairwise(names)):
+        raise FormatError(
+            "the manifest's sealed files are not sorted by name, or a name is there twice"
+        )
     if packaging.chunk_prefix != manifest.commit_id + "_":
-        raise FormatError(f"the manifest's chunk prefix is {packaging.chunk_prefix!r}, expected {manifest.commit_id}_")
+        raise FormatError(
+            f"the manifest's chunk prefix is {packaging.chunk_prefix!r}, expected {manifest.commit_id}_"
+        )
     if packaging.chunk_count != -(-packaging.tar_bytes // packaging.chunk_bytes):
         raise FormatError("the manifest's chunk count does not fit the size of its tar")
-    files, chunks = manifest.sealed_by_name, manifest.chunks if packaging.chunk_count <= len(names) else []
+    files, chunks = (
+        manifest.sealed_by_name,
+        manifest.chunks if packaging.chunk_count <= len(names) else [],
+    )
     parity = re.compile(re.escape(manifest.commit_id) + r"(\.vol[0-9]+\+[0-9]+)?\.par2")
     others = set(names) - set(chunks) - {RECORDS_NAME}
     for name in others:
@@ -194,14 +206,20 @@ def _check_packaging(manifest: Manifest) -> None:
     if (packaging.par2 is not None) != bool(others):
         raise FormatError("the manifest's parity files and its packaging do not agree")
     if not chunks or RECORDS_NAME not in files or not files.keys() >= set(chunks):
-        raise FormatError(f"the manifest does not name {RECORDS_NAME} and all {packaging.chunk_count} chunks")
+        raise FormatError(
+            f"the manifest does not name {RECORDS_NAME} and all {packaging.chunk_count} chunks"
+        )
     for index, name in enumerate(chunks):
         expected = min(packaging.chunk_bytes, packaging.tar_bytes - index * packaging.chunk_bytes)
         if files[name].size != expected:
-            raise FormatError(f"the manifest gives {name} {files[name].size} bytes, expected {expected}")
+            raise FormatError(
+                f"the manifest gives {name} {files[name].size} bytes, expected {expected}"
+            )
 
 
-def verify_signature(manifest: Manifest, expected: VerifyKey | Sequence[VerifyKey] | None = None) -> VerifyKey:
+def verify_signature(
+    manifest: Manifest, expected: VerifyKey | Sequence[VerifyKey] | None = None
+) -> VerifyKey:
     """Check the manifest's signature; returns the key that made it.
 
     Args:
@@ -215,7 +233,9 @@ def verify_signature(manifest: Manifest, expected: VerifyKey | Sequence[VerifyKe
     described = manifest.keys.signer
     key = VerifyKey(_decode_base64(described.public_key, 32, "the manifest's public key"))
     if described.key_id != key.key_id:
-        raise SignatureError(f"the manifest's key id is {described.key_id!r}, but its public key is {key.key_id}")
+        raise SignatureError(
+            f"the manifest's key id is {described.key_id!r}, but its public key is {key.key_id}"
+        )
     if expected is not None:
         trusted = [expected] if isinstance(expected, VerifyKey) else list(expected)
         if bytes(key) not in {bytes(known) for known in trusted}:
@@ -227,7 +247,9 @@ def verify_signature(manifest: Manifest, expected: VerifyKey | Sequence[VerifyKe
     try:
         key.verify(SIGNATURE_CONTEXT + unsigned, value)
     except SignatureError as error:
-        raise SignatureError(f"the manifest's signature by {key.key_id} does not verify: it was changed") from error
+        raise SignatureError(
+            f"the manifest's signature by {key.key_id} does not verify: it was changed"
+        ) from error
     return key
 
 
@@ -239,4 +261,3 @@ def _decode_base64(text: str, size: int, what: str) -> bytes:
     if len(data) != size or base64.b64encode(data).decode() != text:
         raise FormatError(f"{what} is not {size} bytes of padded base64")
     return data
-

@@ -60,7 +60,9 @@ class MerkleTree:
         return path
 
 
-def verify_inclusion(leaf: bytes, index: int, leaf_count: int, proof: Sequence[bytes], root: bytes) -> None:
+def verify_inclusion(
+    leaf: bytes, index: int, leaf_count: int, proof: Sequence[bytes], root: bytes
+) -> None:
     """Check an inclusion proof (RFC 9162 section 2.1.3.2).
 
     Raises:
@@ -85,4 +87,6 @@ def verify_inclusion(leaf: bytes, index: int, leaf_count: int, proof: Sequence[b
     if last != 0:
         raise IntegrityError(f"inclusion proof of leaf {index} is too short")
     if computed != root:
-        raise IntegrityError(f"inclusion proof of leaf {index} does not lead to the root {root.hex()}")
+        raise IntegrityError(
+            f"inclusion proof of leaf {index} does not lead to the root {root.hex()}"
+        )

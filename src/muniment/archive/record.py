@@ -62,7 +62,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bytes.fromhex(self.path_hex)
 
 
-def build(scanned: ScannedFile, digest: bytes | None, media_type: str, content: Content | None) -> Record:
+def build(
+    scanned: ScannedFile, digest: bytes | None, media_type: str, content: Content | None
+) -> Record:
     """Make the record of what was read."""
     is_file = scanned.kind is Kind.FILE
     return Record(
@@ -86,12 +88,18 @@ _LABELLED = {name: bytes([len(name)]) + name.encode() for name in _NAMES}
 def fields(record: Record) -> list[tuple[str, bytes]]:
     """Return the record's fields with their canonical JSON values, in ascending order of name."""
     encode = canonical.encode
-    return [(name, encode(value)) for name in _NAMES if (value := getattr(record, name)) is not UNSET]
+    return [
+        (name, encode(value)) for name in _NAMES if (value := getattr(record, name)) is not UNSET
+    ]
 
 
 def encode(record_fields: list[tuple[str, bytes]]) -> bytes:
     """Return the record's canonical JSON, from its `fields`."""
-    return b"{" + b",".join([b'"' + name.encode() + b'":' + value for name, value in record_fields]) + b"}"
+    return (
+        b"{"
+        + b",".join([b'"' + name.encode() + b'":' + value for name, value in record_fields])
+        + b"}"
+    )
 
 
 def record_key(file_key: bytes) -> bytes:
@@ -126,14 +134,19 @@ def fields_digest(file_key: bytes, record_fields: list[tuple[str, bytes]]) -> by
 def seal(file_key: bytes, record_fields: list[tuple[str, bytes]]) -> bytes:
     """Seal a record under its file's key."""
     return sealed_stream.seal(
-        record_key(file_key), encode(record_fields), sealed_stream.RECORD_UNIT, sealed_stream.RECORD_LEAST
+        record_key(file_key),
+        encode(record_fields),
+        sealed_stream.RECORD_UNIT,
+        sealed_stream.RECORD_LEAST,
     )
 
 
 _decoder = msgspec.json.Decoder(Record)
 
 
-def open_record(file_key: bytes, sealed: bytes, *, what: str) -> tuple[Record, list[tuple[str, bytes]]]:
+def open_record(
+    file_key: bytes, sealed: bytes, *, what: str
+) -> tuple[Record, list[tuple[str, bytes]]]:
     """Open a sealed record and check its form; returns it with its `fields`.
 
     Raises:
@@ -159,13 +172,20 @@ def _check(record: Record, what: str) -> None:
     is_file = record.kind == "file"
     for name in ("size", "blake3", "media_type"):
         if (getattr(record, name) is not UNSET) != is_file:
-            raise FormatError(f"{what} of kind {record.kind} {'lacks' if is_file else 'has'} the field {name}")
+            raise FormatError(
+                f"{what} of kind {record.kind} {'lacks' if is_file else 'has'} the field {name}"
+            )
     if (record.target_hex is not UNSET) != (record.kind == "symlink"):
         raise FormatError(f"{what}: target_hex belongs to links, and to every link")
     if (record.content is not UNSET) != (is_file and record.size != 0):
-        raise FormatError(f"{what}: content belongs to files of one byte or more, and to every such file")
+        raise FormatError(
+            f"{what}: content belongs to files of one byte or more, and to every such file"
+        )
     content = record.content
-    if content is not UNSET and len({content.commit_id is UNSET, content.leaf is UNSET, content.key_hex is UNSET}) != 1:
+    if (
+        content is not UNSET
+        and len({content.commit_id is UNSET, content.leaf is UNSET, content.key_hex is UNSET}) != 1
+    ):
         raise FormatError(f"{what}: a copy names commit_id, leaf and key_hex, all three")
 
 

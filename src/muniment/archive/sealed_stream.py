@@ -59,11 +59,15 @@ class StreamSealer:
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
         self._header = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, key)
         self._unit, self._least = unit, least
-        self._held = b""  # the last message is told from the others by its tag, so one is always held back
+        self._held = (
+            b""  # the last message is told from the others by its tag, so one is always held back
+        )
         self._size = 0
 
     def _push(self, data: bytes, tag: int) -> bytes:
-        sealed: bytes = sodium.crypto_secretstream_xchacha20poly1305_push(self._state, data, None, tag)
+        sealed: bytes = sodium.crypto_secretstream_xchacha20poly1305_push(
+            self._state, data, None, tag
+        )
         return sealed
 
     def start(self) -> bytes:
@@ -108,7 +112,9 @@ def seal(key: bytes, data: bytes, unit: int = CONTENT_UNIT, least: int = CONTENT
     return b"".join([sealer.start(), *sealer.update(data), *sealer.finish()])
 
 
-def open_stream(key: bytes, read: Callable[[int], bytes], size: int, *, what: str) -> Iterator[bytes]:
+def open_stream(
+    key: bytes, read: Callable[[int], bytes], size: int, *, what: str
+) -> Iterator[bytes]:
     """Open a stream message by message: yields its padded plaintext.
 
     Args:
@@ -125,14 +131,18 @@ def open_stream(key: bytes, read: Callable[[int], bytes], size: int, *, what: st
     if left < OVERHEAD_BYTES or 0 < left % _WIRE_BYTES < OVERHEAD_BYTES:
         raise FormatError(f"{what} is not a sealed stream: {size} bytes cannot be one")
     state = sodium.crypto_secretstream_xchacha20poly1305_state()
-    sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, _exactly(read, HEADER_BYTES, what), key)
+    sodium.crypto_secretstream_xchacha20poly1305_init_pull(
+        state, _exactly(read, HEADER_BYTES, what), key
+    )
     while left:
         wire = _exactly(read, min(left, _WIRE_BYTES), what)
         left -= len(wire)
         try:
             plain, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, wire, None)
         except CryptoError as error:
-            raise IntegrityError(f"{what} does not open: it was changed, or sealed under another key") from error
+            raise IntegrityError(
+                f"{what} does not open: it was changed, or sealed under another key"
+            ) from error
         if tag != (_MESSAGE if left else _FINAL):
             raise FormatError(f"{what} has a message of tag {tag} where that cannot be")
         yield plain
@@ -144,9 +154,13 @@ def open_sealed(key: bytes, sealed: bytes, *, what: str) -> bytes:
         state = sodium.crypto_secretstream_xchacha20poly1305_state()
         sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, sealed[:HEADER_BYTES], key)
         try:
-            plain, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, sealed[HEADER_BYTES:], None)
+            plain, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(
+                state, sealed[HEADER_BYTES:], None
+            )
         except CryptoError as error:
-            raise IntegrityError(f"{what} does not open: it was changed, or sealed under another key") from error
+            raise IntegrityError(
+                f"{what} does not open: it was changed, or sealed under another key"
+            ) from error
         if tag != _FINAL:
             raise FormatError(f"{what} has a message of tag {tag} where that cannot be")
         opened: bytes = plain

@@ -1,0 +1,84 @@
+"""A commit's folder, opened for reading by name and offset."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Self
+
+from muniment.errors import MissingDataError
+
+_OPEN_FILES_MAX = 64
+
+
+class CommitFolder:
+    """Reads the files of one commit; see `muniment.archive.commit_source.CommitSource`. Links in the folder are not followed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.commit_id = path.name
+        self._open: dict[str, int] = {}
+
+    def names(self) -> list[str]:
+        """Return the names of the regular files that are there, sorted."""
+        return sorted(
+            entry.name for entry in os.scandir(self.path) if entry.is_file(follow_symlinks=False)
+        )
+
+    def size(self, name: str) -> int:
+        """Return a file's size in bytes.
+
+        Raises:
+            MissingDataError: It is not there.
+        """
+        return os.fstat(self._descriptor(name)).st_size
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset`; fewer only at the file's end.
+
+        Raises:
+            MissingDataError: It is not there, or the disk cannot read it.
+        """
+        descriptor = self._descriptor(name)
+        try:
+            data = os.pread(descriptor, size, offset)
+            while len(data) < size and (
+                more := os.pread(descriptor, size - len(data), offset + len(data))
+            ):
+                data += more
+        except OSError as error:
+            raise MissingDataError(
+                f"{name} of commit {self.commit_id} cannot be read: {error.strerror}"
+            ) from error
+        return data
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _descriptor(self, name: str) -> int:
+        descriptor = self._open.get(name)
+        if descriptor is not None:
+            return descriptor
+        if len(self._open) >= _OPEN_FILES_MAX:
+            os.close(self._open.pop(next(iter(self._open))))
+        try:
+            descriptor = os.open(
+                self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            )
+        except OSError as error:
+            raise MissingDataError(
+                f"{name} of commit {self.commit_id} is missing or cannot be opened: {error.strerror}"
+            ) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise MissingDataError(f"{name} of commit {self.commit_id} is not a regular file")
+        self._open[name] = descriptor
+        return descriptor

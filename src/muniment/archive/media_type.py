@@ -1,0 +1,60 @@
+"""The media type of a file: by its extension, else by its first bytes (`docs/decisions/0008-media-types.md`)."""
+
+import mimetypes
+import os
+from functools import cache
+
+HEAD_BYTES = 4096
+_UNKNOWN = "application/octet-stream"
+# Only Python's own table: what the machine's administrator installed would make the same file differ between machines.
+_BY_EXTENSION = {**mimetypes.MimeTypes(filenames=()).types_map[True]}
+
+
+def media_type(path: bytes, head: bytes) -> str:
+    """Return the media type (RFC 6838) of a file.
+
+    Args:
+        path: The file's path.
+        head: Its first bytes, up to `HEAD_BYTES`.
+    """
+    extension = os.fsdecode(os.path.splitext(path)[1]).lower()
+    return _BY_EXTENSION.get(extension) or _by_content(head)
+
+
+def _by_content(head: bytes) -> str:
+    if not head:
+        return _UNKNOWN
+    if b"\0" not in head and _is_text(head):
+        return _text_type(head)
+    return _by_magic(head)
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4 and error.reason == "unexpected end of data"
+    return True
+
+
+def _text_type(head: bytes) -> str:
+    start = head.lstrip()[:5].lower()
+    if start == b"<?xml":
+        return "text/xml"
+    return "application/pdf" if start == b"%pdf-" else "text/plain"
+
+
+@cache
+def _puremagic() -> object:
+    import puremagic  # noqa: PLC0415  # reads a table of 1 MB: only when an extension says nothing
+
+    return puremagic
+
+
+def _by_magic(head: bytes) -> str:
+    puremagic = _puremagic()
+    try:
+        found: str = puremagic.from_string(head, mime=True)  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001  # puremagic raises several kinds; not knowing is an answer here
+        return _UNKNOWN
+    return found or _UNKNOWN

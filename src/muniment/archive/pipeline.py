@@ -1,0 +1,449 @@
+"""The eight stages that turn pending files into a commit, each resumable (the states are `CommitState`).
+
+collect: the catalogue claims a batch. hash, encrypt: `sealing` reads each file once and packs it into the tar. build tree:
+`records.sealed` and the Merkle root. package: parity. sign: the keyring and the signed manifest. timestamp: the calendars'
+promise, or a place in the queue. upload: the commit moves into the store as one UnixFS DAG, and is copied to the backup.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from muniment import __version__
+from muniment.archive import manifest as manifests
+from muniment.archive import parity, sealing, tarball
+from muniment.archive.catalog import (
+    ArchivedFile,
+    Catalog,
+    CommitRow,
+    CommitState,
+    Problem,
+    TimestampState,
+)
+from muniment.archive.commit_dag import CommitDag, commit_dag
+from muniment.archive.journal import Batch, Entry, FileDigests, Frame, TarEnd
+from muniment.archive.keyring import Keyring
+from muniment.archive.manifest import (
+    Chain,
+    Keys,
+    Manifest,
+    Merkle,
+    Organization,
+    Packaging,
+    Previous,
+    Software,
+)
+from muniment.archive.merkle import MerkleTree, leaf_hash
+from muniment.archive.record import content_key
+from muniment.archive.records_file import write_records
+from muniment.archive.sealing import Copy, SealingRun, Staging, Workers
+from muniment.archive.signing import SigningKey
+from muniment.errors import KeyUnavailableError, MunimentError
+
+MIB = 1 << 20
+_CHUNKS_WANTED = 20  # of a commit smaller than that many chunks of full size: then one lost chunk costs 5 % of parity
+_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+class CommitStaging(Staging, Protocol):
+    """The staging folder of one commit."""
+
+    @property
+    def files(self) -> Path:
+        """The folder that becomes the commit's."""
+        ...
+
+    def create(self) -> None:
+        """Make the folder, durably; it is no error if it is there."""
+        ...
+
+    def open_journal(self) -> list[Frame]:
+        """Open the journal for appending; returns the frames that are there."""
+        ...
+
+    def frames(self) -> Iterator[Frame]:
+        """Iterate over the journal's frames again."""
+        ...
+
+    def append(self, frames: Sequence[Frame]) -> None:
+        """Append frames to the journal, durably."""
+        ...
+
+    def drop_from(self, offset: int) -> None:
+        """Drop all bytes of the tar from `offset` on."""
+        ...
+
+    def write(self, name: str, pieces: Iterable[bytes]) -> FileDigests:
+        """Write or replace a whole file of the commit, durably."""
+        ...
+
+    def digest(self, names: Sequence[str]) -> list[FileDigests]:
+        """Make files that another program wrote durable and return their digests."""
+        ...
+
+    def workers(self) -> Workers:
+        """Start the processes that seal."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; the folder stays for a later run."""
+        ...
+
+    def remove(self) -> None:
+        """Remove the folder with all that it holds."""
+        ...
+
+
+class CommitStore(Protocol):
+    """Where finished commits live."""
+
+    def adopt(self, commit_id: str, files: Path, dag: CommitDag) -> None:
+        """Move a whole commit into the store and pin its DAG, durably; doing it again is no error."""
+        ...
+
+
+class Timestamper(Protocol):
+    """Gets timestamps."""
+
+    def stamp(self, manifest: bytes) -> Mapping[str, bytes]:
+        """Return the files to put beside the manifest, by name; without the `.ots` when no calendar answered."""
+        ...
+
+
+class Progress(Protocol):
+    """Told how a commit advances."""
+
+    def stage(self, commit_id: str, stage: str, total_bytes: int) -> None:
+        """Note that a stage begins; it will handle so many bytes (0 when that says nothing)."""
+        ...
+
+    def advance(self, size_bytes: int, files: int = 0) -> None:
+        """Note that the stage has done so much more."""
+        ...
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the owner wants of every commit; see the settings of the same names."""
+
+    organization: Organization
+    batch_bytes: int
+    batch_files: int
+    chunk_bytes: int
+    parity_percent: int
+    compression: str
+    claim_timeout_s: int
+    disclose_files: bool = False
+
+
+@dataclass
+class ArchiveResult:
+    """What one run did.
+
+    Attributes:
+        commits: Finished in this run, in order.
+        problems: Files that could not be archived.
+        vanished: Number of files that were gone before they could be read.
+    """
+
+    commits: list[CommitRow] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    vanished: int = 0
+
+
+def new_commit_id(now: float, random: Callable[[int], bytes]) -> str:
+    """Return a fresh commit id for this time (seconds since 1970)."""
+    bits = int.from_bytes(random(5), "big")
+    suffix = "".join(_ID_ALPHABET[bits >> shift & 31] for shift in range(35, -5, -5))
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)) + "-" + suffix
+
+
+class Pipeline:
+    """Archives what the catalogue has pending; see the module's description."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        catalog: Catalog,
+        store: CommitStore,
+        staging: Callable[[CommitRow], CommitStaging],
+        parity_program: parity.ParityProgram,
+        timestamper: Timestamper,
+        signing_key: Callable[[], SigningKey],
+        seal_keyring: Callable[[Keyring], bytes],
+        open_keyring: Callable[[str], Keyring | None],
+        clock: Callable[[], float],
+        random: Callable[[int], bytes],
+        progress: Progress,
+    ) -> None:
+        self._policy, self._catalog, self._store = policy, catalog, store
+        self._staging, self._parity, self._timestamper = staging, parity_program, timestamper
+        self._signing_key, self._seal_keyring = signing_key, seal_keyring
+        self._known = _KnownContent(catalog, open_keyring)
+        self._clock, self._random, self._progress = clock, random, progress
+
+    def run(self) -> ArchiveResult:
+        """Finish what earlier runs began, then archive all that is pending, commit by commit."""
+        self._signing_key()  # a locked key is better asked for now than after an hour of sealing
+        result = ArchiveResult()
+        unfinished = [state for state in CommitState if state is not CommitState.STORED]
+        for commit in list(self._catalog.commits(*unfinished)):
+            self._finish(commit, result)
+        while (claimed := self._claim()) is not None:
+            progressed = len(result.commits)
+            self._finish(claimed, result)
+            if len(result.commits) == progressed:
+                break  # nothing of this batch could be read; the rest of it waits for the next run
+        return result
+
+    def _claim(self) -> CommitRow | None:
+        now = self._clock()
+        return self._catalog.claim(
+            new_commit_id(now, self._random),
+            created_at=int(now),
+            chunk_bytes_for=self._chunk_bytes_for,
+            max_bytes=self._policy.batch_bytes,
+            max_files=self._policy.batch_files,
+            expires_at=int(now) + self._policy.claim_timeout_s,
+        )
+
+    def _chunk_bytes_for(self, source_bytes: int, files: int) -> int:
+        """Cut a small commit into smaller chunks, so that parity for any one of them is not parity for all."""
+        expected = source_bytes + files * 2 * tarball.BLOCK_BYTES
+        wanted = -(-expected // (_CHUNKS_WANTED * MIB)) * MIB
+        return min(self._policy.chunk_bytes, max(wanted, MIB))
+
+    def _finish(self, commit: CommitRow, result: ArchiveResult) -> None:
+        """Run the stages that are left for one commit."""
+        stages: dict[CommitState, Callable[[CommitRow, CommitStaging], CommitRow]] = {
+            CommitState.SEALED: self._build_tree,
+            CommitState.TREE_BUILT: self._package,
+            CommitState.PACKAGED: self._sign,
+            CommitState.SIGNED: self._timestamp,
+            CommitState.TIMESTAMPED: self._upload,
+        }
+        staging = self._staging(commit)
+        try:
+            staging.create()
+            frames = staging.open_journal()
+            if commit.state is CommitState.COLLECTED:
+                sealed = self._seal(commit, staging, frames, result)
+                if sealed is None:
+                    staging.remove()
+                    return
+                commit = sealed
+            del frames
+            while commit.state is not CommitState.STORED:
+                commit = stages[commit.state](commit, staging)
+        finally:
+            staging.close()
+        staging.remove()
+        result.commits.append(commit)
+
+    def _seal(
+        self, commit: CommitRow, staging: CommitStaging, frames: list[Frame], result: ArchiveResult
+    ) -> CommitRow | None:
+        resumed = sealing.replay(frames, commit.commit_id)
+        claimed_bytes = sum(file.scanned.size for file in self._catalog.claimed(commit.commit_id))
+        self._progress.stage(commit.commit_id, "seal", claimed_bytes)
+        end = resumed.ended
+        if end is None:
+            staging.drop_from(resumed.offset)
+            run = SealingRun(
+                commit_id=commit.commit_id,
+                chunk_bytes=commit.chunk_bytes,
+                compression=self._policy.compression,
+                workers=staging.workers(),
+                staging=staging,
+                known=self._known,
+                random=self._random,
+                resumed=resumed,
+                on_progress=lambda files, size_bytes: self._progress.advance(size_bytes, files),
+            )
+            end = run.run(self._catalog.claimed(commit.commit_id))
+            self._report(run.failures, result)
+        if end.leaf_count == 0:
+            self._catalog.drop_commit(commit.commit_id)
+            return None
+        source_bytes = sum(entry.scanned.size for entry in _entries(staging))
+        return self._catalog.advance(
+            commit.commit_id,
+            CommitState.SEALED,
+            leaf_count=end.leaf_count,
+            source_bytes=source_bytes,
+        )
+
+    def _report(self, failures: list[sealing.Failure], result: ArchiveResult) -> None:
+        now = int(self._clock())
+        vanished = [failure.file_id for failure in failures if failure.vanished]
+        failed = [failure for failure in failures if not failure.vanished]
+        problems = [Problem(failure.path, failure.message, now) for failure in failed]
+        if vanished:
+            self._catalog.forget(vanished)
+        if failed:
+            self._catalog.unclaim([failure.file_id for failure in failed], problems)
+        result.problems += problems
+        result.vanished += len(vanished)
+
+    def _build_tree(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+        self._progress.stage(commit.commit_id, "build tree", 0)
+        leaves = [
+            leaf_hash(entry.fields_digest, entry.ciphertext_digest) for entry in _entries(staging)
+        ]
+        pieces = write_records(len(leaves), lambda: _entries(staging))
+        staging.append([staging.write(manifests.RECORDS_NAME, pieces)])
+        return self._catalog.advance(
+            commit.commit_id, CommitState.TREE_BUILT, merkle_root=MerkleTree(leaves).root
+        )
+
+    def _package(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+        files = _digests(staging)
+        self._progress.stage(commit.commit_id, "package", 0)
+        par2 = parity.plan([file.size for file in files.values()], self._policy.parity_percent)
+        if par2 is not None:
+            names = self._parity.create(staging.files, commit.commit_id, sorted(files), par2)
+            staging.append(staging.digest(names))
+        return self._catalog.advance(commit.commit_id, CommitState.PACKAGED)
+
+    def _sign(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+        self._progress.stage(commit.commit_id, "sign", 0)
+        keyring = Keyring(
+            commit.commit_id, b"".join([entry.file_key for entry in _entries(staging)])
+        )
+        staging.write(manifests.KEYRING_NAME, [self._seal_keyring(keyring)])
+        head = self._catalog.chain_head()
+        signed = manifests.sign(self._manifest(commit, staging, head), self._signing_key())
+        manifest_digests = staging.write(manifests.MANIFEST_NAME, [signed])
+        staging.append([manifest_digests])
+        return self._catalog.advance(
+            commit.commit_id,
+            CommitState.SIGNED,
+            sequence=1 if head is None or head.sequence is None else head.sequence + 1,
+            manifest_sha256=manifest_digests.sha256,
+            sealed_bytes=sum(file.size for file in _digests(staging).values()),
+        )
+
+    def _manifest(
+        self, commit: CommitRow, staging: CommitStaging, head: CommitRow | None
+    ) -> Manifest:
+        files = _digests(staging)
+        files.pop(manifests.MANIFEST_NAME, None)
+        end = next(frame for frame in staging.frames() if isinstance(frame, TarEnd))
+        assert commit.merkle_root is not None
+        sealed = [
+            manifests.SealedFile(
+                name, file.size, f"sha256:{file.sha256.hex()}", f"blake3:{file.blake3.hex()}"
+            )
+            for name, file in sorted(files.items())
+        ]
+        covered = [file.size for name, file in files.items() if not name.endswith(".par2")]
+        prefix = f"{commit.commit_id}_"
+        return Manifest(
+            format="muniment-commit/1",
+            commit_id=commit.commit_id,
+            created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(commit.created_at)),
+            organization=self._policy.organization,
+            chain=_chain(head),
+            merkle=Merkle(
+                "blake3-rfc9162", commit.leaf_count, f"blake3:{commit.merkle_root.hex()}"
+            ),
+            packaging=Packaging(
+                format="tar+split+par2",
+                tar_bytes=end.tar_bytes,
+                chunk_bytes=commit.chunk_bytes,
+                chunk_count=-(-end.tar_bytes // commit.chunk_bytes),
+                chunk_prefix=prefix,
+                par2=parity.plan(covered, self._policy.parity_percent)
+                if len(covered) < len(files)
+                else None,
+            ),
+            sealed=sealed,
+            keys=Keys(manifests.signer(self._signing_key().verify_key)),
+            software=Software("muniment", __version__),
+        )
+
+    def _timestamp(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+        self._progress.stage(commit.commit_id, "timestamp", 0)
+        beside = self._timestamper.stamp((staging.files / manifests.MANIFEST_NAME).read_bytes())
+        for name, data in beside.items():
+            staging.write(name, [data])
+        stamped = manifests.TIMESTAMP_NAME in beside
+        state = TimestampState.PENDING if stamped else TimestampState.QUEUED
+        return self._catalog.advance(commit.commit_id, CommitState.TIMESTAMPED, timestamp=state)
+
+    def _upload(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+        self._progress.stage(commit.commit_id, "upload", 0)
+        dag = commit_dag(_digests(staging).values())
+        self._store.adopt(commit.commit_id, staging.files, dag)
+        archived = (
+            ArchivedFile(
+                entry.file_id,
+                commit.commit_id,
+                leaf,
+                entry.scanned,
+                entry.digest,
+                entry.media_type,
+                entry.place,
+            )
+            for leaf, entry in enumerate(_entries(staging))
+        )
+        return self._catalog.finish(commit.commit_id, archived, commit_cid=str(dag.root))
+
+
+def _chain(head: CommitRow | None) -> Chain:
+    if head is None or head.sequence is None:
+        return Chain(1, None)
+    assert head.manifest_sha256 is not None
+    assert head.merkle_root is not None
+    previous = Previous(
+        head.commit_id, f"sha256:{head.manifest_sha256.hex()}", f"blake3:{head.merkle_root.hex()}"
+    )
+    return Chain(head.sequence + 1, previous)
+
+
+def _entries(staging: CommitStaging) -> Iterator[Entry]:
+    for frame in staging.frames():
+        if isinstance(frame, Batch):
+            yield from frame.entries
+
+
+def _digests(staging: CommitStaging) -> dict[str, FileDigests]:
+    """Return the sealed files by name; a file that was written again has its last digests."""
+    return {frame.name: frame for frame in staging.frames() if isinstance(frame, FileDigests)}
+
+
+class _KnownContent:
+    """Contents of finished commits that can be copied: those whose keyrings this machine can open."""
+
+    def __init__(self, catalog: Catalog, open_keyring: Callable[[str], Keyring | None]) -> None:
+        self._catalog, self._open_keyring = catalog, open_keyring
+        self._keyrings: dict[str, Keyring | None] = {}
+
+    def sizes(self, sizes: list[int]) -> set[int]:
+        return self._catalog.known_sizes(sizes)
+
+    def find(self, digests: list[bytes]) -> dict[bytes, Copy]:
+        copies = {}
+        for digest, place in self._catalog.find_content(digests).items() if digests else ():
+            keyring = self._keyring(place.commit_id)
+            if keyring is not None:
+                try:
+                    copies[digest] = Copy(place, content_key(keyring.key(place.leaf)))
+                except KeyUnavailableError:  # erased: it has to be stored again
+                    continue
+        return copies
+
+    def _keyring(self, commit_id: str) -> Keyring | None:
+        if commit_id not in self._keyrings:
+            if len(self._keyrings) >= 8:
+                self._keyrings.pop(next(iter(self._keyrings)))
+            try:
+                self._keyrings[commit_id] = self._open_keyring(commit_id)
+            except (
+                MunimentError
+            ):  # a write-only archiver cannot open any: it stores the content again
+                self._keyrings[commit_id] = None
+        return self._keyrings[commit_id]
