@@ -83,9 +83,26 @@ def read_section(stream: BinaryIO, position: int) -> Section | None:
     Raises:
         FormatError: The section is malformed, too large or cut off.
     """
+    frame = read_frame(stream, position)
+    return None if frame is None else split_frame(*frame)
+
+
+def read_frame(stream: BinaryIO, position: int) -> tuple[bytes, int] | None:
+    """Read one section without looking into it; return its bytes behind the length, and where it ends.
+
+    Raises:
+        FormatError: The length is malformed or too large, or the section is cut off.
+    """
     body, end = _read_prefixed(stream, position, MAX_SECTION_BYTES, "CAR section")
-    if body is None:
-        return None
+    return None if body is None else (body, end)
+
+
+def split_frame(body: bytes, end: int) -> Section:
+    """Split what `read_frame` returned into CID and data.
+
+    Raises:
+        FormatError: It does not begin with a CID.
+    """
     cid, data_start = CID.read(body)
     data = body[data_start:]
     return Section(cid, data, end - len(data), end)

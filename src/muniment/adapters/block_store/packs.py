@@ -1,0 +1,154 @@
+"""Pack files: CARv1 files that only ever grow at their end, and are never changed otherwise."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
+
+from muniment.content.car import encode_header, encode_section_head, read_frame, split_frame
+from muniment.content.cid import CID, verify_block
+from muniment.errors import FormatError, IntegrityError
+
+FOLDER = "packs"
+
+# A CAR must name a root for many readers; an identity CID of nothing is the customary "none".
+HEADER = encode_header([CID.parse("bafkqaaa")])
+
+_NAME = re.compile(r"packs/([0-9]{8})\.car")
+
+
+class Location(NamedTuple):
+    """Where a block lies: a file (relative to the store's folder), and its place there in bytes."""
+
+    path: str
+    offset: int
+    length: int
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was found in a pack from some offset on.
+
+    Attributes:
+        blocks: Every block that hashes to its name, with its place.
+        end: Where the last of them ends.
+        damage: What was found that is no such block, in words.
+    """
+
+    end: int
+    blocks: list[tuple[CID, Location]] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+
+
+def pack_path(number: int) -> str:
+    """Return the path of a pack, relative to the store's folder."""
+    return f"{FOLDER}/{number:08d}.car"
+
+
+def pack_number(path: str) -> int:
+    """Return the number of the pack at `path`; 0 if that is no pack's name."""
+    match = _NAME.fullmatch(path)
+    return int(match[1]) if match else 0
+
+
+def list_packs(folder: str) -> list[str]:
+    """Return the paths of all packs on disk, in the order of their numbers."""
+    names = (f"{FOLDER}/{name}" for name in os.listdir(os.path.join(folder, FOLDER)))
+    return sorted(name for name in names if pack_number(name))
+
+
+def has_our_header(folder: str, path: str) -> bool:
+    """Tell whether a pack begins as all packs do, as far as it is long."""
+    with open(os.path.join(folder, path), "rb") as file:
+        return HEADER.startswith(file.read(len(HEADER)))
+
+
+def scan(folder: str, path: str, start: int) -> Scan:
+    """Read a pack from `start` (the beginning of a section) to its end, and verify every block."""
+    found = Scan(end=max(start, len(HEADER)))
+    with open(os.path.join(folder, path), "rb", buffering=1 << 20) as file:
+        file.seek(found.end)
+        _scan_sections(file, path, found)
+    return found
+
+
+def _scan_sections(file: BinaryIO, path: str, found: Scan) -> None:
+    position = found.end
+    while True:
+        try:
+            frame = read_frame(file, position)
+        except FormatError as error:
+            found.damage.append(f"{path}: {error}")
+            return
+        if frame is None:
+            return
+        try:
+            section = split_frame(*frame)
+            verify_block(section.cid, section.data)
+        except IntegrityError as error:
+            found.damage.append(f"{path}: section at byte {position}: {error}")
+        else:
+            place = Location(path, section.offset, len(section.data))
+            found.blocks.append((section.cid, place))
+            found.end = section.end
+        position = frame[1]
+
+
+def append(
+    folder: str, path: str, start: int, blocks: Iterable[tuple[CID, bytes]]
+) -> tuple[list[tuple[CID, Location]], int]:
+    """Write blocks at byte `start` of a pack (0: make the pack) and fsync; return their places and the new end.
+
+    When that fails, the pack is as long as before.
+    """
+    full_path = os.path.join(folder, path)
+    fd = os.open(full_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(fd, "r+b", buffering=1 << 18) as file:
+        try:
+            places, end = _write_blocks(file, path, start, blocks)
+            file.flush()
+            os.fsync(fd)
+        except BaseException:
+            os.ftruncate(fd, start)
+            raise
+    if start == 0:
+        fsync_folder(os.path.dirname(full_path))
+    return places, end
+
+
+def _write_blocks(
+    file: BinaryIO, path: str, start: int, blocks: Iterable[tuple[CID, bytes]]
+) -> tuple[list[tuple[CID, Location]], int]:
+    places, position = [], start
+    file.seek(start)
+    if position < len(HEADER):
+        file.seek(0)
+        position = file.write(HEADER)
+    for cid, data in blocks:
+        position += file.write(encode_section_head(cid, len(data)))
+        places.append((cid, Location(path, position, len(data))))
+        position += file.write(data)
+    return places, position
+
+
+def fsync_folder(path: str) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_location(folder: str, place: Location) -> bytes:
+    """Return the bytes at a location, fewer if the file ends before.
+
+    Raises:
+        FileNotFoundError: The file is gone.
+    """
+    fd = os.open(os.path.join(folder, place.path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, place.length, place.offset)
+    finally:
+        os.close(fd)
