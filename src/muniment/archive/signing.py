@@ -255,14 +255,15 @@ def _kdf_rounds(kdf: bytes, options: bytes) -> int:
 
 
 def _load_seed(data: bytes, passphrase: bytes | None) -> bytes:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  # slow to import
+    from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm  # noqa: PLC0415  # slow to import
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_ssh_private_key  # noqa: PLC0415
 
     try:
         key = load_ssh_private_key(data, passphrase)
-    except (ValueError, TypeError) as error:
-        raise FormatError(f"the OpenSSH private key does not load: {error}") from error
+    except (ValueError, TypeError, InvalidTag) as error:
+        reason = str(error) or "its tag is wrong"
+        raise FormatError(f"the OpenSSH private key does not load: {reason}") from error
     except UnsupportedAlgorithm as error:
         raise KeyUnavailableError(
             f"this kind of private key file cannot be opened here: {error}"
