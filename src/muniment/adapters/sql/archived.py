@@ -3,9 +3,11 @@
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from muniment.adapters.sql.claims import restore_latest
+from msgspec.structs import replace
+
+from muniment.adapters.sql.claims import put_back_all, restore_latest
 from muniment.adapters.sql.rows import (
     ARCHIVED,
     ARCHIVED_VALUES,
@@ -19,11 +21,14 @@ from muniment.archive.catalog import ArchivedFile, ContentPlace
 from muniment.errors import ConflictError
 
 _ASSIGNMENTS = ", ".join(f"{name} = ?" for name in ARCHIVED_VALUES.split(", "))
-_PARAMETERS = ", ".join("?" for _ in ARCHIVED_VALUES.split(", "))
+_PARAMETERS = ", ".join("?" * len(ARCHIVED_VALUES.split(", ")))
+_PLACES = """SELECT file_id, leaf FROM files
+    WHERE org_id = ? AND commit_number = ? AND leaf BETWEEN ? AND ? AND sequence IS NULL"""
+_MOVE = "UPDATE files SET leaf = ? WHERE file_id = ? AND org_id = ? AND commit_number = ?"
 _UPDATE = f"""UPDATE files SET {_ASSIGNMENTS}
     WHERE file_id = ? AND org_id = ? AND commit_number = ? AND sequence IS NULL"""
-_INSERT = f"""INSERT INTO files (org_id, commit_number, path, latest, {ARCHIVED_VALUES})
-    VALUES (?, ?, ?, ?, {_PARAMETERS})"""
+_INSERT = f"""INSERT INTO files (org_id, commit_number, leaf, path, latest, {ARCHIVED_VALUES})
+    VALUES (?, ?, ?, ?, ?, {_PARAMETERS})"""
 _CLAIM_ONE = "UPDATE files SET commit_number = ?, held = 0 WHERE file_id = ? AND org_id = ?"
 _SUPERSEDE = "UPDATE files SET latest = 0 WHERE org_id = ? AND path = ? AND latest = 1"
 _STANDING = f"""SELECT {SCANNED}, file_id, commit_number IS NULL, sequence
@@ -38,8 +43,9 @@ _DELETE = "DELETE FROM files WHERE org_id = ? AND commit_number = ? AND sequence
 _JOINED = f"SELECT {ARCHIVED} FROM files AS f JOIN commits AS c ON c.number = f.commit_number"
 _LEAVES = f"""{_JOINED} WHERE f.org_id = ? AND f.commit_number = ? AND f.leaf > ? AND f.sequence IS NOT NULL
     ORDER BY f.leaf LIMIT ?"""
-_BY_DIGEST = f"""{_JOINED} WHERE f.content_offset IS NOT NULL AND f.content_commit_id IS NULL
-    AND f.org_id = ? AND f.digest IN ({{values}})"""
+_BY_DIGEST = """SELECT f.digest, c.commit_id, f.leaf, f.content_offset, f.sealed_size, f.packed_size, f.compression
+    FROM files AS f JOIN commits AS c ON c.number = f.commit_number
+    WHERE f.content_offset IS NOT NULL AND f.content_commit_id IS NULL AND f.org_id = ? AND f.digest IN ({values})"""
 # One look-up a size, however many files have it.
 _SIZES = f"""WITH sought (size) AS (VALUES {", ".join(["(?)"] * SOUGHT)}) SELECT DISTINCT size FROM sought WHERE EXISTS (
         SELECT 1 FROM files AS f WHERE f.content_offset IS NOT NULL AND f.content_commit_id IS NULL
@@ -54,23 +60,27 @@ def enter(
     sequence: int,
     files: Iterable[ArchivedFile],
 ) -> None:
-    """Mark claimed versions as archived and insert those without a number.
+    """Mark claimed versions as archived, and insert those without a number; what else was claimed is pending again.
 
     Raises:
         ConflictError: A version is not claimed by this commit.
     """
-    org_id = transaction.org_id
-    files_before, bytes_before = transaction.row(_COUNT_CLAIMED, org_id, number)
+    files_before, bytes_before = transaction.row(_COUNT_CLAIMED, transaction.org_id, number)
+    updated = 0
     for batch in batches(files, WRITTEN):
         numbered = [file for file in batch if file.file_id is not None]
         _update(transaction, number, commit_id, sequence, numbered)
         _insert(transaction, number, commit_id, sequence, [f for f in batch if f.file_id is None])
-    files_left, bytes_left = transaction.row(_COUNT_CLAIMED, org_id, number)
-    files_archived, bytes_archived = transaction.row(_COUNT, org_id, number)
-    transaction.change["pending_files"] -= int(files_before - files_left)
-    transaction.change["pending_bytes"] -= int(bytes_before - bytes_left)
-    transaction.change["archived_files"] += int(files_archived)
-    transaction.change["archived_bytes"] += int(bytes_archived)
+        transaction.change["archived_files"] += len(batch)
+        transaction.change["archived_bytes"] += sum(file.scanned.size for file in batch)
+        updated += len(numbered)
+    transaction.change["pending_files"] -= int(files_before)
+    transaction.change["pending_bytes"] -= int(bytes_before)
+    if files_before > updated:
+        files_left, bytes_left = transaction.row(_COUNT_CLAIMED, transaction.org_id, number)
+        transaction.change["pending_files"] += int(files_left)
+        transaction.change["pending_bytes"] += int(bytes_left)
+        put_back_all(transaction, number)
 
 
 def _update(
@@ -81,11 +91,26 @@ def _update(
     files: Sequence[ArchivedFile],
 ) -> None:
     where = (transaction.org_id, number)
+    _number_leaves(transaction, number, files)
     values = [(*archived_values(file, commit_id, sequence), file.file_id, *where) for file in files]
     if transaction.run_many(_UPDATE, values) != len(values):
         raise ConflictError(
             f"commit {commit_id} cannot be finished: it has lost its claim on some of its files"
         )
+
+
+def _number_leaves(transaction: Transaction, number: int, files: Sequence[ArchivedFile]) -> None:
+    """Give versions their leaf numbers. Most have them from the claim, and writing one costs more than asking."""
+    if not files:
+        return
+    where = (transaction.org_id, number)
+    leaves: dict[int | None, int] = dict(
+        transaction.rows(_PLACES, *where, files[0].leaf, files[-1].leaf)
+    )
+    moved = [
+        (file.leaf, file.file_id, *where) for file in files if leaves.get(file.file_id) != file.leaf
+    ]
+    transaction.run_many(_MOVE, moved)
 
 
 def _insert(
@@ -109,9 +134,13 @@ def _insert(
             waiting.append(_numbered(file, latest))
         elif latest is None or _is_older(latest, sequence):
             superseded.append((org_id, path))
-            rows.append((org_id, number, path, 1, *archived_values(file, commit_id, sequence)))
+            rows.append(
+                (org_id, number, file.leaf, path, 1, *archived_values(file, commit_id, sequence))
+            )
         else:
-            rows.append((org_id, number, path, 0, *archived_values(file, commit_id, sequence)))
+            rows.append(
+                (org_id, number, file.leaf, path, 0, *archived_values(file, commit_id, sequence))
+            )
             continue
         standing[path] = (*scanned_values(file.scanned), None, False, sequence)
     transaction.run_many(_SUPERSEDE, superseded)
@@ -217,10 +246,10 @@ def _newest_sequence(at: int | None) -> tuple[str, list[Value]]:
 def find_content(transaction: Transaction, digests: Iterable[bytes]) -> dict[bytes, ContentPlace]:
     """Find where contents lie, by their digests."""
     places: dict[bytes, ContentPlace] = {}
-    for row in transaction.sought(_BY_DIGEST, list(dict.fromkeys(digests)), transaction.org_id):
-        file = archived_file(row)
-        if file.digest is not None and file.place is not None:
-            places.setdefault(file.digest, file.place)
+    for digest, *place in transaction.sought(
+        _BY_DIGEST, list(dict.fromkeys(digests)), transaction.org_id
+    ):
+        places.setdefault(digest, ContentPlace(*place))
     return places
 
 

@@ -181,7 +181,6 @@ class SqlCatalog:
                     f"commit {commit_id} cannot be stored: it has no place in the chain"
                 )
             archived.enter(transaction, number, commit_id, stored.sequence, archived_files)
-            claims.put_back_all(transaction, number)
             problems.clear_archived(transaction, number)
             return stored
 

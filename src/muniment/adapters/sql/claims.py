@@ -10,7 +10,9 @@ from muniment.adapters.sql.transaction import WRITTEN, Row, Transaction, batches
 # An unfinished commit holds the older versions of paths that changed meanwhile: these paths wait for it.
 _CLAIM = """UPDATE files SET commit_number = ?, leaf = batch.leaf FROM (
         SELECT file_id, leaf FROM (
-            SELECT file_id, ROW_NUMBER() OVER (ORDER BY path) - 1 AS leaf, SUM(size) OVER (ORDER BY path) AS running
+            SELECT file_id,
+                ROW_NUMBER() OVER (ORDER BY path ROWS UNBOUNDED PRECEDING) - 1 AS leaf,
+                SUM(size) OVER (ORDER BY path ROWS UNBOUNDED PRECEDING) AS running
             FROM (
                 SELECT file_id, path, size FROM files
                 WHERE org_id = ? AND commit_number IS NULL AND held = 0 AND path NOT IN (

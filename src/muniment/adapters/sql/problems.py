@@ -8,6 +8,7 @@ from muniment.archive.catalog import Problem
 _DELETE = "DELETE FROM problems WHERE org_id = ? AND path = ?"
 _INSERT = "INSERT INTO problems (org_id, path, message, noticed_at) VALUES (?, ?, ?, ?)"
 _CLEAR = "DELETE FROM problems WHERE org_id = ? AND noticed_at < ?"
+_ANY = "SELECT 1 FROM problems WHERE org_id = ? LIMIT 1"
 _CLEAR_ARCHIVED = """DELETE FROM problems WHERE org_id = ? AND path IN (
         SELECT path FROM files WHERE commit_number = ? AND sequence IS NOT NULL
     )"""
@@ -36,7 +37,9 @@ def clear(transaction: Transaction, before: int) -> int:
 
 def clear_archived(transaction: Transaction, number: int) -> None:
     """Drop the problems of the paths that a commit holds."""
-    transaction.change["problems"] -= transaction.run(_CLEAR_ARCHIVED, transaction.org_id, number)
+    if transaction.rows(_ANY, transaction.org_id):
+        cleared = transaction.run(_CLEAR_ARCHIVED, transaction.org_id, number)
+        transaction.change["problems"] -= cleared
 
 
 def page(transaction: Transaction, last: Problem | None, count: int) -> list[Problem]:
