@@ -58,6 +58,16 @@ def test_other_bytes_are_rejected(data, says):
         Keyring.decode(data, COMMIT_ID)
 
 
+def test_a_keyring_must_have_as_many_keys_as_the_commit_has_files():
+    data = Keyring(COMMIT_ID, KEYS).encode()
+    assert len(Keyring.decode(data, COMMIT_ID, leaf_count=3)) == 3
+    for leaf_count in (0, 2, 4):
+        with pytest.raises(
+            FormatError, match=f"expected a keyring of {leaf_count} keys, got one of 3"
+        ):
+            Keyring.decode(data, COMMIT_ID, leaf_count)
+
+
 @pytest.mark.parametrize("commit_id", ["", "é", "x" * 256])
 def test_a_commit_id_that_the_format_cannot_hold_is_refused(commit_id):
     with pytest.raises(UsageError, match="commit id"):

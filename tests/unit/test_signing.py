@@ -182,6 +182,19 @@ def test_a_cut_private_key_file_is_rejected_wherever_it_is_cut():
             )
 
 
+def test_a_file_whose_public_half_is_another_keys_is_rejected():
+    body = base64.b64decode(b"".join(KEY.to_openssh().splitlines()[1:-1]))
+    other = bytes(SigningKey(bytes(32)).verify_key)
+    assert body.count(bytes(KEY.verify_key)) == 3
+    forged = base64.b64encode(body.replace(bytes(KEY.verify_key), other))
+    with pytest.raises(FormatError, match="its secret is of"):
+        SigningKey.from_openssh(
+            b"-----BEGIN OPENSSH PRIVATE KEY-----\n"
+            + forged
+            + b"\n-----END OPENSSH PRIVATE KEY-----\n"
+        )
+
+
 def test_importing_the_key_modules_stays_light():
     program = (
         "import sys, muniment.archive.signing, muniment.archive.keyring, muniment.archive.recovery;"

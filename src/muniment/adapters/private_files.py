@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from muniment.adapters.durable import sync_folder
 from muniment.errors import ConflictError, FormatError, KeyUnavailableError
 
 MAX_FILE_BYTES = 256 * 1024
@@ -55,7 +56,7 @@ def create_file(path: Path, data: bytes, mode: int = PRIVATE_MODE) -> None:
         _create(path, data, mode)
     except FileExistsError as error:
         raise ConflictError(f"{path} exists already") from error
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def replace_file(path: Path, data: bytes, mode: int) -> None:
@@ -66,7 +67,7 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
         beside.rename(path)
     finally:
         beside.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def create_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
@@ -82,11 +83,11 @@ def create_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
         beside.chmod(FOLDER_MODE)
         for name, (data, mode) in files.items():
             _create(beside / name, data, mode)
-        _sync_folder(beside)
+        sync_folder(beside)
         _move_folder(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
 @contextlib.contextmanager
@@ -159,14 +160,6 @@ def _move_folder(beside: Path, folder: Path) -> None:
 
 def _beside(path: Path) -> Path:
     return path.parent / f".{path.name}.new-{secrets.token_hex(8)}"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:

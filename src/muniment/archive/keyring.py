@@ -48,11 +48,11 @@ class Keyring:
         self._keys = bytes(keys)
 
     @classmethod
-    def decode(cls, data: bytes, commit_id: str) -> "Keyring":
-        """Read the keyring of the commit `commit_id`.
+    def decode(cls, data: bytes, commit_id: str, leaf_count: int | None = None) -> "Keyring":
+        """Read the keyring of the commit `commit_id`, which has `leaf_count` files if that is known.
 
         Raises:
-            FormatError: The bytes are not exactly a keyring, or belong to another commit.
+            FormatError: The bytes are not exactly a keyring, or belong to another commit, or hold another number of keys.
         """
         head = _head(commit_id)
         if not data.startswith(MAGIC):
@@ -65,6 +65,8 @@ class Keyring:
             raise FormatError(
                 f"expected {count} keys of {KEY_BYTES} bytes in the keyring, got {len(data) - start} bytes"
             )
+        if leaf_count not in (None, count):
+            raise FormatError(f"expected a keyring of {leaf_count} keys, got one of {count}")
         return cls(commit_id, memoryview(data)[start:])
 
     def encode(self) -> bytes:

@@ -139,18 +139,22 @@ class SigningKey:
             KeyUnavailableError: It needs a passphrase, or another one.
         """
         header = PrivateKeyHeader.read(data)
-        if not header.encrypted:
-            return cls(_load_seed(data, None))
-        if not passphrase:
-            raise KeyUnavailableError(
-                f"signing key {header.verify_key.key_id} is locked by a passphrase"
-            )
+        key_id = header.verify_key.key_id
+        if header.encrypted and not passphrase:
+            raise KeyUnavailableError(f"signing key {key_id} is locked by a passphrase")
         try:
-            return cls(_load_seed(data, passphrase.encode("utf-8")))
+            key = cls(_load_seed(data, passphrase if header.encrypted else None))
         except FormatError as error:
+            if not header.encrypted:
+                raise
             raise KeyUnavailableError(
-                f"signing key {header.verify_key.key_id} does not open: wrong passphrase, or a damaged file"
+                f"signing key {key_id} does not open: wrong passphrase, or a damaged file"
             ) from error
+        if key.verify_key != header.verify_key:
+            raise FormatError(
+                f"the file says that it is key {key_id}, but its secret is of {key.key_id}"
+            )
+        return key
 
     @property
     def key_id(self) -> str:
@@ -173,9 +177,7 @@ class SigningKey:
         form = serialization.PrivateFormat.OpenSSH
         lock: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if passphrase:
-            lock = (
-                form.encryption_builder().kdf_rounds(KDF_ROUNDS).build(passphrase.encode("utf-8"))
-            )
+            lock = form.encryption_builder().kdf_rounds(KDF_ROUNDS).build(passphrase.encode())
         key = Ed25519PrivateKey.from_private_bytes(self._secret_key[:SEED_BYTES])
         try:
             return key.private_bytes(serialization.Encoding.PEM, form, lock)
@@ -254,13 +256,13 @@ def _kdf_rounds(kdf: bytes, options: bytes) -> int:
     return int(struct.unpack_from(">I", rest)[0])
 
 
-def _load_seed(data: bytes, passphrase: bytes | None) -> bytes:
+def _load_seed(data: bytes, passphrase: str | None) -> bytes:
     from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm  # noqa: PLC0415  # slow to import
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_ssh_private_key  # noqa: PLC0415
 
     try:
-        key = load_ssh_private_key(data, passphrase)
+        key = load_ssh_private_key(data, passphrase.encode() if passphrase else None)
     except (ValueError, TypeError, InvalidTag) as error:
         reason = str(error) or "its tag is wrong"
         raise FormatError(f"the OpenSSH private key does not load: {reason}") from error
