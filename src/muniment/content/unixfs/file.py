@@ -58,9 +58,9 @@ class FileBuilder:
     def _add(self, depth: int, link: PBLink, size: int) -> None:
         if depth == len(self._levels):
             self._levels.append(_Level())
-        level = self._levels[depth]
-        if len(level.links) == self._profile.width:
+        if len(self._levels[depth].links) == self._profile.width:
             self._close(depth)
+        level = self._levels[depth]
         level.links.append(link)
         level.sizes.append(size)
 
