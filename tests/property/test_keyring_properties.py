@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import pyrage
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -93,6 +94,8 @@ def test_an_identity_and_its_recipient_are_read_back(secret):
     identity = Identity(secret)
     assert Identity.parse(identity.reveal()) == identity
     assert check_recipient(identity.recipient) == identity.recipient
+    theirs = pyrage.x25519.Identity.from_str(identity.reveal())
+    assert (str(theirs), str(theirs.to_public())) == (identity.reveal(), identity.recipient)
     assert parse_typed_identity(identity.reveal().lower()) == identity
 
 

@@ -48,7 +48,7 @@ class Identity:
         Raises:
             FormatError: It is anything else. The message never holds the text.
         """
-        if text != text.upper():
+        if not text.isascii() or text != text.upper():
             raise FormatError("expected an age identity in upper case, AGE-SECRET-KEY-1...")
         return cls(_decode(text.lower(), IDENTITY_PREFIX, "an age identity, AGE-SECRET-KEY-1..."))
 

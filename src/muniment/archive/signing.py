@@ -171,7 +171,8 @@ class SigningKey:
         Raises:
             UsageError: The passphrase is longer than the format can use.
         """
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  # slow to import
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  # slow to import
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
         form = serialization.PrivateFormat.OpenSSH
@@ -181,7 +182,7 @@ class SigningKey:
         key = Ed25519PrivateKey.from_private_bytes(self._secret_key[:SEED_BYTES])
         try:
             return key.private_bytes(serialization.Encoding.PEM, form, lock)
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise UsageError(f"this passphrase cannot lock a key file: {error}") from error
 
     def __repr__(self) -> str:
