@@ -1,0 +1,38 @@
+"""`python -m benchmarks archive` or `scan`; each has its own `--help`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import archive, scan
+from benchmarks.peers import PROJECT
+
+BENCHMARKS = {"archive": archive, "scan": scan}
+
+
+def main() -> int:
+    """Run the benchmark that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="benchmark", required=True)
+    for name, module in BENCHMARKS.items():
+        command = commands.add_parser(
+            name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_argument(
+            "--scratch",
+            type=Path,
+            default=PROJECT / ".cache" / "bench",
+            help="folder for corpora, stores and results",
+        )
+        module.add_arguments(command)
+    arguments = parser.parse_args()
+    scratch = arguments.scratch.resolve()
+    scratch.mkdir(parents=True, exist_ok=True)
+    code: int = BENCHMARKS[arguments.benchmark].run(
+        arguments, scratch, PROJECT / ".cache" / "engines"
+    )
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
