@@ -203,7 +203,9 @@ def check_times(manifest: dict[str, Any]) -> None:
 
 def check_manifest(manifest: dict[str, Any], signer: str | None) -> None:
     """Check rules 1 and 2: the manifest's form, its signature, and whose signature that is."""
-    need(isinstance(manifest.get("files", []), list), 1, "manifest.files is not a list")
+    files = manifest.get("files", [])
+    good = isinstance(files, list) and all(isinstance(file, dict) for file in files)
+    need(good, 1, "manifest.files is not a list of objects")
     required = {name: value for name, value in manifest.items() if name != "files"}
     conform(required, MANIFEST, 1, "manifest")
     check_times(manifest)
@@ -634,47 +636,65 @@ def read_bounded(file: Any, limit: int, what: str) -> bytes:  # noqa: ANN401
     """Read to the end, but no more than `limit` bytes."""
     data: bytes = file.read(limit + 1)
     if len(data) > limit:
-        raise Rejected(f"{what} is longer than the keyring of this commit can be")
+        raise Rejected(f"{what} is longer than that of this commit can be")
     return data
+
+
+def raw_identity(secret: bytes) -> str:
+    """Write a raw X25519 secret of 32 bytes as an age identity: Bech32 (BIP 173)."""
+    prefix, letters = "age-secret-key-", "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    bits = int.from_bytes(secret, "big") << 4  # 52 letters of 5 bits
+    values = [bits >> place & 31 for place in range(255, -1, -5)]
+    check = 1
+    head = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
+    for value in [*head, *values, 0, 0, 0, 0, 0, 0]:
+        top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
+        for bit, term in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            check ^= term if top >> bit & 1 else 0
+    values += [(check ^ 1) >> place & 31 for place in range(25, -1, -5)]
+    return (prefix + "1" + "".join(letters[value] for value in values)).upper()
 
 
 def age_decrypt(path: str, identity: str, limit: int) -> bytes:
-    """Open an age file with pyrage if it can, else with the program `age`."""
-    with open(identity, encoding="ascii", errors="replace") as file:
-        lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
+    """Open keys.age with pyrage if it can, else with the program `age` (docs/spec/keys.md)."""
+    with open(identity, "rb") as file:
+        secret = read_bounded(file, MIB, "the identity file")
+    if len(secret) == 32:
+        secret = raw_identity(secret).encode()
+    lines = [line.strip() for line in secret.decode("ascii", "replace").splitlines()]
+    with open(path, "rb") as file:
+        sealed = read_bounded(file, 65_552 + limit + 16 * -(-limit // 65_536), "keys.age")
     try:
         pyrage: Any = importlib.import_module("pyrage")
-        identities = [pyrage.x25519.Identity.from_str(line) for line in lines]
+        from_str = pyrage.x25519.Identity.from_str
+        identities = [from_str(line) for line in lines if line and not line.startswith("#")]
     except Exception:  # noqa: BLE001  (absent, or an identity that only `age` understands)
         identities = []
     if identities:
-        with open(path, "rb") as sealed:
-            data = read_bounded(sealed, 2 * limit + 16 * MIB, "keys.age")
         try:
-            return bytes(pyrage.decrypt(data, identities))
+            return bytes(pyrage.decrypt(sealed, identities))
         except pyrage.DecryptError as error:
-            raise Rejected(f"keys.age does not open with this identity: {error}") from None
+            raise Unusable(f"keys.age does not open with this identity: {error}") from None
     try:
-        age = subprocess.Popen(["age", "-d", "-i", identity, path], stdout=subprocess.PIPE)
+        command = ["age", "-d", "-i", "-", path]
+        age = subprocess.run(command, input=secret, stdout=subprocess.PIPE, check=False)
     except FileNotFoundError:
         raise Unusable("to open keys.age, install pyrage or the program age") from None
-    with age:
-        data = read_bounded(age.stdout, limit, "keys.age")
     if age.returncode != 0:
-        raise Rejected("keys.age does not open with this identity")
-    return data
+        raise Unusable("keys.age does not open with this identity")
+    return age.stdout
 
 
 def read_keyring(commit: Commit, arguments: argparse.Namespace) -> bytes | None:
     """Read the keys (32 bytes a leaf) from `--keys` or `--identity`; None without either."""
     name = commit.id.encode()
     start = KEYRING_MAGIC + bytes([len(name)]) + name + commit.leaf_count.to_bytes(8, "big")
-    size = len(start) + 32 * commit.leaf_count
+    size, limit = len(start) + 32 * commit.leaf_count, 280 + 32 * commit.leaf_count
     if arguments.keys:
         with open(arguments.keys, "rb") as file:
             data = read_bounded(file, size, "the keyring")
     elif arguments.identity:
-        data = age_decrypt(os.path.join(commit.folder, "keys.age"), arguments.identity, size)
+        data = age_decrypt(os.path.join(commit.folder, "keys.age"), arguments.identity, limit)
     else:
         return None
     if not data.startswith(start) or len(data) != size:

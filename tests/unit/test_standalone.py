@@ -393,18 +393,29 @@ def test_erased_keys_are_reported_and_are_not_an_error(mixed, tmp_path, capsys):
     assert deep(capsys, mixed)[0] == 1  # nothing was opened: that is not "all verified"
 
 
-def test_the_keyring_opens_with_an_age_identity(mixed, tmp_path, capsys, monkeypatch):
-    identity = pyrage.x25519.Identity.generate()
+@pytest.mark.parametrize("with_pyrage", [True, False])
+def test_the_keyring_opens_with_an_age_identity(with_pyrage, mixed, tmp_path, capsys, monkeypatch):
+    secret = bytes(range(32))
+    text = reader.raw_identity(secret)
+    identity = pyrage.x25519.Identity.from_str(text)
     (mixed.folder / "keys.age").write_bytes(pyrage.encrypt(mixed.keyring(), [identity.to_public()]))
     (tmp_path / "id").write_text(f"# mine\n{identity}\n")
+    (tmp_path / "raw").write_bytes(secret)
     (tmp_path / "other").write_text(f"{pyrage.x25519.Identity.generate()}\n")
-    assert run(capsys, "verify", mixed.folder, "--identity", tmp_path / "id")[0] == 0
-    assert run(capsys, "verify", mixed.folder, "--identity", tmp_path / "other")[0] == 1
-    monkeypatch.setitem(sys.modules, "pyrage", None)
-    assert run(capsys, "verify", mixed.folder, "--identity", tmp_path / "id")[0] == 0
-    assert run(capsys, "verify", mixed.folder, "--identity", tmp_path / "other")[0] == 1
+    if not with_pyrage:  # then the program `age` does it
+        monkeypatch.setitem(sys.modules, "pyrage", None)
+    for name, code in (("id", 0), ("raw", 0), ("other", 2), ("missing", 2)):
+        assert run(capsys, "verify", mixed.folder, "--identity", tmp_path / name)[0] == code
     (mixed.folder / "keys.age").write_bytes(b"rubbish")
+    assert run(capsys, "verify", mixed.folder, "--identity", tmp_path / "id")[0] == 2
+    (mixed.folder / "keys.age").write_bytes(bytes(70_000))
     assert run(capsys, "verify", mixed.folder, "--identity", tmp_path / "id")[0] == 1
+
+
+def test_a_raw_secret_is_the_identity_of_the_vectors():
+    vectors = json.loads((PROGRAM.parents[1] / "tests/vectors/keys/keys.json").read_text())
+    secret = bytes.fromhex(vectors["identity"]["secret_hex"])
+    assert reader.raw_identity(secret) == vectors["identity"]["identity"]
 
 
 def test_the_tar_is_one_that_tar_reads(mixed):
@@ -522,6 +533,9 @@ def set_at(manifest, path, value):
         ("keys.signer.key_id", "SHA256:" + "A" * 43, 1),
         ("software", {"name": "x"}, 1),
         ("files", {}, 1),
+        ("files", [1], 1),
+        ("organization.id", "example\n", 1),
+        ("created_at", "2026-11-21T10:11:12Z\n", 1),
         ("signature", {"algorithm": "ed25519", "value": "AAAA"}, 1),
         ("signature", {"algorithm": "ed25519", "value": base64.b64encode(bytes(64)).decode()}, 2),
         ("signature", {"algorithm": "none", "value": ""}, 1),
@@ -762,6 +776,8 @@ def content(**values):
         (put(mtime_ns=5), 8),
         (put(mtime_ns="-0"), 8),
         (put(mtime_ns="01"), 8),
+        (put(mtime_ns="5\n"), 8),
+        (put(path_hex="61\n"), 8),
         (put(mtime_ns="1" * 30), 8),
         (put(size="5"), 8),
         (put(size=0), 8),
