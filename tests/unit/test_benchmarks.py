@@ -162,7 +162,7 @@ class TestContest:
         assert set(contest.rounds[0]) == {"init", *STEPS}
 
     def test_a_restore_that_differs_fails_and_is_not_run_again(self, tmp_path):
-        contest = self.contest(tmp_path, self.RESTORE, damage='echo >> "$3"/*/media/clip00.bin')
+        contest = self.contest(tmp_path, self.RESTORE, damage='rm "$3"/*/media/clip00.bin')
         assert contest.failures["muniment"].startswith(
             "restore all: muniment restored something else"
         )
