@@ -8,10 +8,15 @@ nothing is decompressed (a small answer could become a large one).
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from muniment import __version__
 from muniment.errors import ExternalServiceError
+
+if TYPE_CHECKING:
+    import ssl
 
 USER_AGENT = f"muniment/{__version__}"
 
@@ -45,7 +50,7 @@ def exchange(
     async def talk() -> Answer:
         async with (
             asyncio.timeout(timeout_s),
-            httpx.AsyncClient(timeout=timeout_s) as client,
+            httpx.AsyncClient(timeout=timeout_s, verify=_tls()) as client,
             client.stream(method, url, headers=wanted, content=content) as response,
         ):
             body = bytearray()
@@ -63,6 +68,14 @@ def exchange(
     except (httpx.HTTPError, httpx.InvalidURL, ExternalServiceError) as error:
         reason = str(error) or type(error).__name__
         raise ExternalServiceError(f"{without_credentials(url)}: {reason}") from error
+
+
+@cache
+def _tls() -> "ssl.SSLContext":
+    """Return the one TLS context: loading the root certificates takes longer than most exchanges."""
+    import httpx  # noqa: PLC0415  # as above
+
+    return httpx.create_ssl_context()
 
 
 def without_credentials(url: str) -> str:

@@ -1,8 +1,8 @@
 """Where block headers come from: a Bitcoin Core node, an Esplora explorer, or a file.
 
 None of them is trusted: `timestamps.verify` checks the work of every header that it is given. What these check in
-addition is what only they can: that a server answered about the block it was asked for, and that the headers in a
-complete file form one chain from Bitcoin's first block on.
+addition is what only they can: that a server answered about the block it was asked for, and that a header in a
+complete file is buried under all that follow it.
 """
 
 import json
@@ -140,7 +140,8 @@ class ChainFile:
     """All headers from block 0 on, 80 bytes each: Bitcoin's whole chain of work in some 75 MB.
 
     A header is given out only after the chain from it to the end of the file has been checked, so a fake one has to be
-    followed by as many more fakes, each with its own work. The check costs some 4 s for a million headers and is done
+    followed by as many more fakes, each with its own work. That the file begins with Bitcoin's first block only tells
+    it from a file of another network. The check costs some 4 s for a million headers and is done
     once for each stretch.
     """
 

@@ -44,6 +44,10 @@ class LocalCalendar(LoopbackServer):
         self._waiting[_apply(steps, message)] = None
         return _attested_by(ots.Pending(self.url)).after(*steps)
 
+    def attested(self, commitment: bytes) -> ots.Timestamp | None:
+        """Return how a block attests a commitment; None before one does."""
+        return self._attested.get(commitment)
+
     def mine(self) -> int:
         """Put everything that waits into one block, in a transaction that has a neighbour; return its height."""
         root, paths = _merkle(list(self._waiting) or [bytes(32)])
@@ -71,7 +75,7 @@ class LocalCalendar(LoopbackServer):
                 return 302, {"location": f"{self.url}/elsewhere"}, []
         if (method, path) == ("POST", "/digest"):
             return 200, {}, [self.submit(body).serialize()]
-        timestamp = self._attested.get(bytes.fromhex(path.removeprefix("/timestamp/")))
+        timestamp = self.attested(bytes.fromhex(path.removeprefix("/timestamp/")))
         if timestamp is None or self.behaviour == "pending":
             return 404, {}, [b"Pending confirmation in Bitcoin blockchain"]
         return 200, {}, [timestamp.serialize()]
