@@ -28,7 +28,7 @@ lint: $(SETUP_TEST) ## Style, types and the layers' contracts
 	@$(PYTHON) -m ruff format --check --quiet .
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m mypy
-	@.venv/bin/lint-imports --no-timing >.cache/lint-imports.log 2>&1 || (cat .cache/lint-imports.log; exit 1)
+	@.venv/bin/lint-imports >.cache/lint-imports.log 2>&1 || (cat .cache/lint-imports.log; exit 1)
 
 check: lint ## Lint and the fast tests (under two minutes)
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pytest -q -n 2 -m "not slow and not engine"

@@ -27,13 +27,39 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("batch_bytes", GIB, "Source bytes that one commit holds at most, unless a single file is larger."),
+    Setting(
+        "organization_id",
+        "",
+        "Short name of the organisation in its manifests: a-z, 0-9 and hyphens.",
+    ),
+    Setting("organization_name", "", "Full name of the organisation."),
+    Setting(
+        "batch_bytes",
+        GIB,
+        "Source bytes that one commit holds at most, unless a single file is larger.",
+    ),
     Setting("batch_files", 50_000, "Files that one commit holds at most."),
-    Setting("chunk_bytes", 50 * MIB, "Size of one chunk of a commit's tar; smaller commits use smaller chunks."),
-    Setting("parity_percent", 5, "Parity in percent of the sealed bytes; always enough for any one chunk."),
+    Setting(
+        "chunk_bytes",
+        50 * MIB,
+        "Size of one chunk of a commit's tar; smaller commits use smaller chunks.",
+    ),
+    Setting(
+        "parity_percent",
+        5,
+        "Parity in percent of the sealed bytes; always enough for any one chunk.",
+    ),
     Setting("compression", "zstd", "Compression of files where it helps: zstd, lz4 or none."),
-    Setting("workers", 0, "Processes that seal, verify and restore; 0 means one for each processor core."),
-    Setting("claim_timeout_s", 86_400, "Seconds after which the claim of a vanished run on its files expires."),
+    Setting(
+        "workers",
+        0,
+        "Processes that seal, verify and restore; 0 means one for each processor core.",
+    ),
+    Setting(
+        "claim_timeout_s",
+        86_400,
+        "Seconds after which the claim of a vanished run on its files expires.",
+    ),
     Setting(
         "calendars",
         (
@@ -45,13 +71,23 @@ SETTINGS = (
     ),
     Setting("calendar_timeout_s", 10, "Seconds to wait for one calendar."),
     Setting("rfc3161_urls", (), "RFC 3161 timestamp authorities that every commit is sent to."),
-    Setting("bitcoin_rpc_url", "", "Bitcoin Core RPC, with credentials, to check timestamps against."),
+    Setting(
+        "bitcoin_rpc_url", "", "Bitcoin Core RPC, with credentials, to check timestamps against."
+    ),
     Setting("esplora_url", "", "Esplora API (block explorer) to check timestamps against."),
-    Setting("bitcoin_headers_file", "", "File of 80-byte block headers to check timestamps against, offline."),
+    Setting(
+        "bitcoin_headers_file",
+        "",
+        "File of 80-byte block headers to check timestamps against, offline.",
+    ),
     Setting("backup", "", "Where commits are copied to: a folder, or s3://bucket/prefix."),
     Setting("s3_endpoint_url", "", "Endpoint of the S3 service, when it is not AWS."),
     Setting("s3_region", "us-east-1", "Region of the S3 service."),
-    Setting("disclose_files", False, "Publish the list of files in the manifest: for public collections only."),
+    Setting(
+        "disclose_files",
+        default=False,
+        help="Publish the list of files in the manifest: for public collections only.",
+    ),
 )
 
 
@@ -59,6 +95,8 @@ SETTINGS = (
 class Settings:
     """All settings by name; see `SETTINGS` for their meaning and units."""
 
+    organization_id: str
+    organization_name: str
     batch_bytes: int
     batch_files: int
     chunk_bytes: int
@@ -148,6 +186,10 @@ def _check(values: dict[str, Any]) -> None:
         if values[name] < minimum:
             raise UsageError(f"setting {name!r} must be at least {minimum}, got {values[name]}")
     if values["parity_percent"] > 100:
-        raise UsageError(f"setting 'parity_percent' must be at most 100, got {values['parity_percent']}")
+        raise UsageError(
+            f"setting 'parity_percent' must be at most 100, got {values['parity_percent']}"
+        )
     if values["compression"] not in ("zstd", "lz4", "none"):
-        raise UsageError(f"setting 'compression' must be zstd, lz4 or none, got {values['compression']!r}")
+        raise UsageError(
+            f"setting 'compression' must be zstd, lz4 or none, got {values['compression']!r}"
+        )

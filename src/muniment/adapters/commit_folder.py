@@ -2,9 +2,12 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from muniment.archive.catalog import ContentPlace
+from muniment.archive.commit_source import TarView, read_manifest
 from muniment.errors import MissingDataError
 
 _OPEN_FILES_MAX = 64
@@ -51,6 +54,9 @@ class CommitFolder:
             ) from error
         return data
 
+    def __reduce__(self) -> tuple[type["CommitFolder"], tuple[Path]]:
+        return CommitFolder, (self.path,)
+
     def close(self) -> None:
         """Close the files."""
         for descriptor in self._open.values():
@@ -82,3 +88,28 @@ class CommitFolder:
             raise MissingDataError(f"{name} of commit {self.commit_id} is not a regular file")
         self._open[name] = descriptor
         return descriptor
+
+
+class SiblingCommits:
+    """The commits beside one another in a folder: where the contents of copies are found."""
+
+    def __init__(self, folder: CommitFolder) -> None:
+        self._parent = folder.path.parent
+        self._tars = {folder.commit_id: TarView(folder, read_manifest(folder))}
+
+    def open_member(self, place: ContentPlace) -> Callable[[int], bytes]:
+        """Return a reader of the member at `place`.
+
+        Raises:
+            MissingDataError: Its commit is not beside this one.
+        """
+        tar = self._tars.get(place.commit_id)
+        if tar is None:
+            path = self._parent / place.commit_id
+            if not path.is_dir():
+                raise MissingDataError(
+                    f"the content lies in commit {place.commit_id}, which is not here"
+                )
+            folder = CommitFolder(path)
+            tar = self._tars[place.commit_id] = TarView(folder, read_manifest(folder))
+        return tar.reader(place.offset)

@@ -14,7 +14,7 @@ from muniment.adapters.sealing_worker import BlockDigests, SealingWorker
 from muniment.adapters.worker_pool import WorkerPool
 from muniment.archive import journal, tarball
 from muniment.archive.journal import FileDigests, Frame
-from muniment.archive.sealing import DigestChunk
+from muniment.archive.sealing import DigestChunk, Workers
 
 JOURNAL_NAME = "journal"
 FOLDER_NAME = "commit"
@@ -140,11 +140,14 @@ class StagingFolder:
         sync_folder(self.files)
         return [
             answer.digests
-            for answer in self.workers().map_unordered([DigestChunk(name) for name in names])
+            for answer in self._pool().map_unordered([DigestChunk(name) for name in names])
         ]
 
-    def workers(self) -> WorkerPool:
+    def workers(self) -> Workers:
         """Start the processes that seal, or return them when they run."""
+        return self._pool()
+
+    def _pool(self) -> WorkerPool:
         if self._workers is None:
             self._workers = WorkerPool(
                 self._worker_count, SealingWorker, self.files, self._commit_id, self._chunk_bytes

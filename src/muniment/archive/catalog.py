@@ -303,11 +303,11 @@ class Catalog(Protocol):
         ...
 
     def finish(
-        self, commit_id: str, archived: Iterable[ArchivedFile], **columns: object
+        self, commit_id: str, archived_files: Iterable[ArchivedFile], **columns: object
     ) -> CommitRow:
         """Mark the claimed versions as archived and the commit as STORED, in one transaction.
 
-        `archived` is in leaf order; rows without `file_id` (rebuild) are inserted. Problems of these paths are cleared.
+        `archived_files` are in leaf order; rows without `file_id` (rebuild) are inserted. Problems of these paths are cleared.
         Claimed versions that `archived` does not name are pending again.
 
         Raises:
@@ -315,7 +315,7 @@ class Catalog(Protocol):
         """
         ...
 
-    def insert_commit(self, row: CommitRow, archived: Iterable[ArchivedFile]) -> None:
+    def insert_commit(self, row: CommitRow, archived_files: Iterable[ArchivedFile]) -> None:
         """Add a whole commit that was found elsewhere (rebuild) as STORED, replacing what was known of it."""
         ...
 

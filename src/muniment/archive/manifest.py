@@ -11,13 +11,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from muniment.archive import canonical, tarball
 from muniment.archive.record import CommitId, Natural
+from muniment.archive.records_file import NAME as RECORDS_NAME
 from muniment.archive.signing import SigningKey, VerifyKey
 from muniment.errors import FormatError, SignatureError
 
 FORMAT = "muniment-commit/1"
 SIGNATURE_CONTEXT = b"muniment-commit-manifest/1\n"
 MANIFEST_NAME = "manifest.json"
-RECORDS_NAME = "records.sealed"
 KEYRING_NAME = "keys.age"
 TIMESTAMP_NAME = "manifest.json.ots"
 RFC3161_NAME = "manifest.json.tsr"

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from muniment.archive.journal import Entry
 from muniment.archive.merkle import leaf_hash
 from muniment.archive.record import SEALED_RECORD_BYTES_MAX
+from muniment.archive.sources import CommitSource
 from muniment.errors import FormatError
 
+NAME = "records.sealed"
 MAGIC = b"muniment-records/1\n"
 _COUNT_BYTES = 8
 _LENGTH_BYTES = 4
@@ -43,16 +45,16 @@ class RecordsFile:
     """The table of `records.sealed`, and where each sealed record lies.
 
     Args:
-        read: Returns so many bytes of the file from an offset.
-        size: The file's size.
+        source: The commit.
         leaf_count: As the manifest says.
 
     Raises:
         FormatError: The file has another form, count or length.
     """
 
-    def __init__(self, read: Callable[[int, int], bytes], size: int, leaf_count: int) -> None:
-        self._read = read
+    def __init__(self, source: CommitSource, leaf_count: int) -> None:
+        self._source = source
+        read, size = self._read, source.size(NAME)
         if read(0, len(MAGIC)) != MAGIC:
             raise FormatError("records.sealed does not begin as it should")
         count = int.from_bytes(read(len(MAGIC), _COUNT_BYTES), "big")
@@ -72,6 +74,9 @@ class RecordsFile:
             raise FormatError(
                 f"records.sealed has {size} bytes, but its table adds up to {self._offsets[-1]}"
             )
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return self._source.read(NAME, offset, size)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1

@@ -131,7 +131,10 @@ Answer = SealedUnit | PlacedUnit | HashedLarge | ChunkDigested
 class Workers(Protocol):
     """Processes that seal. Each answers its requests one by one."""
 
-    count: int
+    @property
+    def count(self) -> int:
+        """How many workers there are."""
+        ...
 
     def idle(self) -> list[int]:
         """Return the workers that have nothing to do."""

@@ -1,0 +1,137 @@
+"""The folder that files are restored into: nothing is ever written outside of it, nor half.
+
+Every step goes through descriptors of the folders on the way, opened without following links, so a link that somebody puts
+there (or that the archive itself restores) leads nowhere. A file gets its name when it is whole.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from muniment.archive.catalog import Kind, ScannedFile
+from muniment.archive.record import check_path
+from muniment.errors import ConflictError, IntegrityError
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FOLDERS_MAX = 64
+
+
+class RestoreTarget:
+    """Puts files back below `folder`; with `overwrite`, in place of files and links that are there."""
+
+    def __init__(self, folder: Path, *, overwrite: bool) -> None:
+        self.folder, self.overwrite = folder, overwrite
+        self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folders: dict[bytes, int] = {}
+        self._temporary = b".muniment-restore-%d" % os.getpid()
+
+    def close(self) -> None:
+        """Close the folders."""
+        for descriptor in [*self._folders.values(), self._root]:
+            os.close(descriptor)
+        self._folders.clear()
+
+    def make_folder(self, path: bytes) -> None:
+        """Make a folder and those above it; it is no error if it is there."""
+        check_path(path, "a folder to restore")
+        self._folder(path)
+
+    def write_file(self, scanned: ScannedFile, pieces: Iterable[bytes]) -> None:
+        """Write a file with its mode and times.
+
+        Args:
+            scanned: Its path, mode and times.
+            pieces: Its bytes; what they raise leaves nothing behind.
+
+        Raises:
+            ConflictError: Something is there already.
+            IntegrityError: The way to it leads over a link.
+        """
+        parent, name = self._parent(scanned.path)
+        self._refuse_existing(parent, name, scanned.path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._temporary, flags, 0o600, dir_fd=parent)
+        try:
+            try:
+                for piece in pieces:
+                    _write_all(descriptor, piece)
+                os.fchmod(descriptor, scanned.mode)
+                os.utime(descriptor, ns=(scanned.mtime_ns, scanned.mtime_ns))
+            finally:
+                os.close(descriptor)
+            os.rename(self._temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._temporary, dir_fd=parent)
+            raise
+
+    def write_link(self, scanned: ScannedFile) -> None:
+        """Make a symbolic link; where it leads is not looked at."""
+        parent, name = self._parent(scanned.path)
+        self._refuse_existing(parent, name, scanned.path)
+        assert scanned.target is not None
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._temporary, dir_fd=parent)
+        os.symlink(scanned.target, self._temporary, dir_fd=parent)
+        times = (scanned.mtime_ns, scanned.mtime_ns)
+        os.utime(self._temporary, ns=times, dir_fd=parent, follow_symlinks=False)
+        os.rename(self._temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def finish_folder(self, scanned: ScannedFile) -> None:
+        """Give a folder its mode and times; to be done when nothing more is put into it."""
+        descriptor = self._folder(scanned.path)
+        os.fchmod(descriptor, scanned.mode)
+        os.utime(descriptor, ns=(scanned.mtime_ns, scanned.mtime_ns))
+
+    def _parent(self, path: bytes) -> tuple[int, bytes]:
+        check_path(path, "a file to restore")
+        folder, _slash, name = path.rpartition(b"/")
+        return self._folder(folder), name
+
+    def _folder(self, path: bytes) -> int:
+        """Return a descriptor of a folder, making it and those above it."""
+        if not path:
+            return self._root
+        descriptor = self._folders.get(path)
+        if descriptor is not None:
+            return descriptor
+        above, _slash, name = path.rpartition(b"/")
+        parent = self._folder(above)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=parent)
+        try:
+            descriptor = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+        except OSError as error:
+            raise IntegrityError(
+                f"{os.fsdecode(path)} in the target is a link or not a folder: nothing was written through it"
+            ) from error
+        while len(self._folders) >= _OPEN_FOLDERS_MAX:
+            os.close(self._folders.pop(next(iter(self._folders))))
+        self._folders[path] = descriptor
+        return descriptor
+
+    def _refuse_existing(self, parent: int, name: bytes, path: bytes) -> None:
+        try:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if not self.overwrite or stat.S_ISDIR(found.st_mode):
+            raise ConflictError(f"{os.fsdecode(path)} exists in the target already")
+
+
+def restore_entry(target: RestoreTarget, scanned: ScannedFile, pieces: Iterable[bytes]) -> None:
+    """Put back one file, link or folder."""
+    if scanned.kind is Kind.FILE:
+        target.write_file(scanned, pieces)
+    elif scanned.kind is Kind.SYMLINK:
+        target.write_link(scanned)
+    else:
+        target.make_folder(scanned.path)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])

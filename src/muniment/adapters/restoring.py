@@ -1,0 +1,216 @@
+"""Restoring spread over worker processes."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from muniment.adapters.commit_folder import CommitFolder
+from muniment.adapters.restore_target import RestoreTarget, restore_entry
+from muniment.adapters.worker_pool import WorkerPool
+from muniment.archive import contents
+from muniment.archive.catalog import ArchivedFile, Kind, ScannedFile
+from muniment.archive.commit_source import TarView, read_manifest, read_records
+from muniment.archive.keyring import Keyring
+from muniment.archive.record import content_key
+from muniment.archive.verify import check_record
+from muniment.errors import IntegrityError, MunimentError
+
+_TASK_FILES = 256
+_TASK_BYTES = 8 << 20
+_INLINE_BYTES = 32 << 20  # less than this is restored sooner than a worker process starts
+_OPEN_KEYRINGS_MAX = 8
+
+
+class Wanted(NamedTuple):
+    """One entry to be put back, with the key of its content if it has one."""
+
+    file: ArchivedFile
+    key: bytes | None
+
+
+@dataclass
+class RestoreReport:
+    """What was put back, and what was not.
+
+    Attributes:
+        files: Files, links and folders put back.
+        size_bytes: Plaintext bytes of the files.
+        problems: Path and reason of everything that was not.
+    """
+
+    files: int = 0
+    size_bytes: int = 0
+    problems: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+def restore_files(
+    files: Iterable[ArchivedFile],
+    commits: Path,
+    target: Path,
+    *,
+    keyring: Callable[[str], Keyring],
+    worker_count: int,
+    overwrite: bool = False,
+    advance: Callable[[int, int], object] = lambda _files, _size_bytes: None,
+) -> RestoreReport:
+    """Put files back below `target`, which must exist.
+
+    Args:
+        files: What is wanted, in order of path.
+        commits: The folder of the store's commits.
+        target: Where to.
+        keyring: Returns a commit's keys.
+        worker_count: How many processes work.
+        overwrite: Replace files that are there.
+        advance: Told how many files and bytes were put back.
+    """
+    report, folders = RestoreReport(), list[ScannedFile]()
+    tasks = _Tasks(report, folders, commits, keyring)
+    arguments = (commits, target, overwrite)
+    iterator = tasks.cut(files)
+    first = next(iterator, [])
+    second = next(iterator, None)
+    if second is None and sum(wanted.file.scanned.size for wanted in first) <= _INLINE_BYTES:
+        outcomes: Iterable[RestoreReport] = [_Restorer(*arguments)(first)]
+        _collect(report, outcomes, advance)
+    else:
+        rest = (task for part in ([first], [second] if second else [], iterator) for task in part)
+        with WorkerPool(worker_count, _Restorer, *arguments) as pool:
+            _collect(report, pool.map_unordered(rest), advance)
+    _finish_folders(target, folders, report)
+    return report
+
+
+def _collect(
+    report: RestoreReport, outcomes: Iterable[RestoreReport], advance: Callable[[int, int], object]
+) -> None:
+    for outcome in outcomes:
+        report.files += outcome.files
+        report.size_bytes += outcome.size_bytes
+        report.problems += outcome.problems
+        advance(outcome.files, outcome.size_bytes)
+
+
+def _finish_folders(target: Path, folders: list[ScannedFile], report: RestoreReport) -> None:
+    """Set modes and times of folders last, the deepest first: what is put into a folder changes its time."""
+    place = RestoreTarget(target, overwrite=True)
+    try:
+        for scanned in reversed(folders):
+            try:
+                place.finish_folder(scanned)
+            except (OSError, MunimentError) as error:
+                report.problems.append((scanned.path, str(error)))
+    finally:
+        place.close()
+
+
+class _Tasks:
+    """Cuts what is wanted into tasks, with the keys that they need."""
+
+    def __init__(
+        self,
+        report: RestoreReport,
+        folders: list[ScannedFile],
+        commits: Path,
+        keyring: Callable[[str], Keyring],
+    ) -> None:
+        self._commits = commits
+        self._report, self._folders, self._open_keyring = report, folders, keyring
+        self._keyrings: dict[str, Keyring] = {}
+
+    def cut(self, files: Iterable[ArchivedFile]) -> Iterator[list[Wanted]]:
+        task: list[Wanted] = []
+        size = 0
+        for file in files:
+            if file.scanned.kind is Kind.DIRECTORY:
+                self._folders.append(file.scanned)
+            try:
+                task.append(Wanted(file, self._key(file)))
+            except MunimentError as error:
+                self._report.problems.append((file.scanned.path, str(error)))
+                continue
+            size += file.scanned.size
+            if len(task) >= _TASK_FILES or size >= _TASK_BYTES:
+                yield task
+                task, size = [], 0
+        yield task
+
+    def _key(self, file: ArchivedFile) -> bytes | None:
+        if file.place is None:
+            return None
+        file_key = self._keyring(file.commit_id).key(file.leaf)
+        if (file.place.commit_id, file.place.leaf) == (file.commit_id, file.leaf):
+            return content_key(file_key)
+        return self._copied_key(file, file_key)
+
+    def _copied_key(self, file: ArchivedFile, file_key: bytes) -> bytes:
+        """Read the content key of a copy from its own record: the keyring of where it lies may have lost it (erasure)."""
+        with CommitFolder(self._commits / file.commit_id) as folder:
+            table = read_records(folder, read_manifest(folder))
+            record = check_record(table, file.leaf, file_key, table.sealed_record(file.leaf))
+        if record.content is UNSET or record.content.key_hex is UNSET:
+            raise IntegrityError(
+                f"record {file.leaf} of commit {file.commit_id} does not say where its content lies"
+            )
+        return bytes.fromhex(record.content.key_hex)
+
+    def _keyring(self, commit_id: str) -> Keyring:
+        if commit_id not in self._keyrings:
+            while len(self._keyrings) >= _OPEN_KEYRINGS_MAX:
+                self._keyrings.pop(next(iter(self._keyrings)))
+            self._keyrings[commit_id] = self._open_keyring(commit_id)
+        return self._keyrings[commit_id]
+
+
+class _Restorer:
+    """What a worker does."""
+
+    def __init__(self, commits: Path, target: Path, overwrite: bool) -> None:  # noqa: FBT001  # picklable arguments
+        self._commits = commits
+        self._target = RestoreTarget(target, overwrite=overwrite)
+        self._tars: dict[str, TarView] = {}
+
+    def __call__(self, task: list[Wanted]) -> RestoreReport:
+        report = RestoreReport()
+        for wanted in task:
+            scanned = wanted.file.scanned
+            try:
+                restore_entry(self._target, scanned, self._pieces(wanted))
+            except (OSError, MunimentError) as error:
+                report.problems.append((scanned.path, _reason(error)))
+            else:
+                report.files += 1
+                report.size_bytes += scanned.size
+        return report
+
+    def _pieces(self, wanted: Wanted) -> Iterable[bytes]:
+        file, place = wanted.file, wanted.file.place
+        if place is None or wanted.key is None:
+            return ()
+        assert file.digest is not None
+        tar, what = self._tar(place.commit_id), f"the content of {os.fsdecode(file.scanned.path)}"
+        if max(file.scanned.size, place.sealed_size) <= contents.SMALL_BYTES:
+            member = tar.read(place.offset, place.sealed_size)
+            return [
+                contents.open_small(
+                    member, wanted.key, place, file.scanned.size, file.digest, what=what
+                )
+            ]
+        read = tar.reader(place.offset)
+        return contents.open_content(
+            read, wanted.key, place, file.scanned.size, file.digest, what=what
+        )
+
+    def _tar(self, commit_id: str) -> TarView:
+        if commit_id not in self._tars:
+            folder = CommitFolder(self._commits / commit_id)
+            self._tars[commit_id] = TarView(folder, read_manifest(folder))
+        return self._tars[commit_id]
+
+
+def _reason(error: Exception) -> str:
+    return f"it cannot be written: {error.strerror}" if isinstance(error, OSError) else str(error)

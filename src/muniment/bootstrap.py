@@ -1,0 +1,282 @@
+"""The one place that picks adapters: from a home folder and its settings to the parts of an archive, each made when asked for.
+
+A home holds::
+
+    config.toml            settings (docs/reference/settings.md)
+    keys/                  signing key, identity, recipients (docs/spec/keys.md)
+    catalogue.sqlite3      the metadata database: an index, never the truth
+    store/                 commits/<commit_id>/, packs/ and their index (docs/spec/store.md)
+    staging/<commit_id>/   commits that are not finished yet
+"""
+
+import os
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muniment.adapters import key_files
+from muniment.adapters.commit_store import EmbeddedCommitStore
+from muniment.adapters.run_lock import run_lock
+from muniment.adapters.worker_pool import default_worker_count
+from muniment.archive.catalog import CommitRow
+from muniment.archive.commit_source import read_manifest, read_whole
+from muniment.archive.keyring import Keyring, open_keyring, seal
+from muniment.archive.manifest import KEYRING_NAME, MANIFEST_NAME, Organization, Previous
+from muniment.archive.signing import SigningKey, VerifyKey
+from muniment.errors import UsageError
+from muniment.settings import Settings
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from muniment.adapters.sql.catalog import SqlCatalog
+    from muniment.adapters.staging import StagingFolder
+    from muniment.adapters.timestamping import Stamper
+    from muniment.archive.age_keys import Identity
+    from muniment.archive.backup import ObjectStorage
+    from muniment.archive.pipeline import Pipeline, Progress
+    from muniment.archive.timestamps import HeaderSource
+
+CONFIG = "config.toml"
+KEYS = "keys"
+CATALOG = "catalogue.sqlite3"
+STORE = "store"
+STAGING = "staging"
+LOCK = "lock"
+
+
+def default_home() -> Path:
+    """Return the home that is used when none is named: `$MUNIMENT_HOME`, else `~/.muniment`."""
+    return Path(os.environ.get("MUNIMENT_HOME") or Path.home() / ".muniment")
+
+
+class Archive:
+    """The archive of one organisation in one home.
+
+    Args:
+        home: The home folder.
+        passphrase_prompt: Asked when the signing key is locked.
+
+    Raises:
+        UsageError: There is no archive in this home.
+    """
+
+    def __init__(
+        self, home: Path, passphrase_prompt: key_files.PassphrasePrompt | None = None
+    ) -> None:
+        self.home = home.absolute()
+        self._passphrase_prompt = passphrase_prompt
+        if not (self.home / CONFIG).is_file():
+            raise UsageError(f"there is no archive in {self.home}: make one with `muniment init`")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings."""
+        return Settings.load(self.home / CONFIG)
+
+    @property
+    def organization(self) -> Organization:
+        """Whose archive it is."""
+        return Organization(self.settings.organization_id, self.settings.organization_name)
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the keys."""
+        return self.home / KEYS
+
+    @cached_property
+    def catalog(self) -> "SqlCatalog":
+        """The catalogue."""
+        from muniment.adapters.sql.catalog import open_catalog  # noqa: PLC0415  # SQLAlchemy takes 0.2 s to import
+
+        organization = self.organization
+        return open_catalog(self.home / CATALOG, organization.id, organization.name)
+
+    @cached_property
+    def store(self) -> EmbeddedCommitStore:
+        """The store of commits."""
+        return EmbeddedCommitStore(self.home / STORE)
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes seal, verify and restore."""
+        return self.settings.workers or default_worker_count()
+
+    def lock(self) -> "AbstractContextManager[None]":
+        """Hold the archive for a change.
+
+        Raises:
+            ConflictError: Another run holds it.
+        """
+        return run_lock(self.home / LOCK)
+
+    @cached_property
+    def signing_key(self) -> SigningKey:
+        """The organisation's signing key."""
+        return key_files.load_signing_key(self.keys, self._passphrase_prompt)
+
+    @cached_property
+    def verify_key(self) -> VerifyKey:
+        """Its public half."""
+        return key_files.load_verify_key(self.keys)
+
+    @cached_property
+    def identities(self) -> "list[Identity]":
+        """What opens keyrings.
+
+        Raises:
+            KeyUnavailableError: This home only writes.
+        """
+        return key_files.load_identities(self.keys)
+
+    def open_keyring(self, commit_id: str) -> Keyring:
+        """Return a stored commit's keys.
+
+        Raises:
+            KeyUnavailableError: No identity of this home opens them.
+            NotFoundError: The commit is not here.
+        """
+        with self.store.open(commit_id) as folder:
+            data = read_whole(folder, KEYRING_NAME)
+        return Keyring.decode(open_keyring(data, self.identities), commit_id)
+
+    def seal_keyring(self, keyring: Keyring) -> bytes:
+        """Seal a keyring to the organisation's recipients."""
+        recipients = [recipient.key for recipient in key_files.load_recipients(self.keys)]
+        return seal(keyring.encode(), recipients)
+
+    def previous_of(self, commit_id: str) -> Previous | None:
+        """Describe the commit before this one, as it lies in the store; None when it is the first.
+
+        Raises:
+            NotFoundError: The commit before is not here.
+        """
+        import hashlib  # noqa: PLC0415
+
+        with self.store.open(commit_id) as folder:
+            named = read_manifest(folder).chain.previous
+        if named is None:
+            return None
+        with self.store.open(named.commit_id) as folder:
+            manifest = read_manifest(folder)
+            digest = hashlib.sha256(read_whole(folder, MANIFEST_NAME)).hexdigest()
+        return Previous(named.commit_id, f"sha256:{digest}", manifest.merkle.root)
+
+    def staging(self, commit: CommitRow) -> "StagingFolder":
+        """Return the staging folder of an unfinished commit."""
+        from muniment.adapters.staging import StagingFolder  # noqa: PLC0415
+
+        folder = self.home / STAGING / commit.commit_id
+        return StagingFolder(folder, commit.commit_id, commit.chunk_bytes, self.worker_count)
+
+    def pipeline(self, progress: "Progress") -> "Pipeline":
+        """Return what archives the pending files."""
+        from muniment.adapters.par2 import Par2Program  # noqa: PLC0415
+        from muniment.archive.pipeline import Pipeline, Policy  # noqa: PLC0415
+
+        settings = self.settings
+        return Pipeline(
+            policy=Policy(
+                organization=self.organization,
+                batch_bytes=settings.batch_bytes,
+                batch_files=settings.batch_files,
+                chunk_bytes=settings.chunk_bytes,
+                parity_percent=settings.parity_percent,
+                compression=settings.compression,
+                claim_timeout_s=settings.claim_timeout_s,
+                disclose_files=settings.disclose_files,
+            ),
+            catalog=self.catalog,
+            store=self.store,
+            staging=self.staging,
+            parity_program=Par2Program(),
+            timestamper=self.stamper(),
+            signing_key=lambda: self.signing_key,
+            seal_keyring=self.seal_keyring,
+            open_keyring=self.open_keyring,
+            clock=time.time,
+            random=os.urandom,
+            progress=progress,
+        )
+
+    def stamper(self) -> "Stamper":
+        """Return what asks calendars and authorities for timestamps."""
+        from muniment.adapters.timestamping import Stamper  # noqa: PLC0415
+
+        settings = self.settings
+        return Stamper(
+            settings.calendars, settings.rfc3161_urls, settings.calendar_timeout_s, os.urandom
+        )
+
+    def header_source(self) -> "HeaderSource | None":
+        """Return the configured source of Bitcoin headers, the most trustworthy one first; None without any."""
+        from muniment.adapters import header_sources  # noqa: PLC0415
+
+        settings = self.settings
+        if settings.bitcoin_rpc_url:
+            return header_sources.BitcoinCore(settings.bitcoin_rpc_url, settings.calendar_timeout_s)
+        if settings.bitcoin_headers_file:
+            return header_sources.headers_file(Path(settings.bitcoin_headers_file))
+        if settings.esplora_url:
+            return header_sources.Esplora(settings.esplora_url, settings.calendar_timeout_s)
+        return None
+
+    def backup(self) -> "ObjectStorage":
+        """Return the configured object backup.
+
+        Raises:
+            UsageError: None is configured.
+        """
+        from muniment.adapters.object_storage import open_storage  # noqa: PLC0415
+
+        settings = self.settings
+        if not settings.backup:
+            raise UsageError(
+                "no backup is configured: set `backup` in config.toml to a folder or s3://bucket/prefix"
+            )
+        return open_storage(
+            settings.backup,
+            endpoint_url=settings.s3_endpoint_url,
+            region=settings.s3_region,
+        )
+
+    def close(self) -> None:
+        """Release the catalogue if it is open."""
+        catalog = self.__dict__.pop("catalog", None)
+        if catalog is not None:
+            catalog.close()
+
+
+def create_archive(
+    home: Path,
+    organization: Organization,
+    *,
+    passphrase: str | None = None,
+    existing_signing: Path | None = None,
+    existing_identity: Path | None = None,
+) -> key_files.NewKeys:
+    """Make a home with keys and settings; the keys' recovery identity is in no file.
+
+    Raises:
+        ConflictError: There is an archive already.
+    """
+    from muniment.adapters.durable import write_durably  # noqa: PLC0415
+    from muniment.errors import ConflictError  # noqa: PLC0415
+
+    if (home / CONFIG).exists():
+        raise ConflictError(f"there is an archive in {home} already; nothing was changed")
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = key_files.create_keys(
+        home / KEYS, organization.name, passphrase, existing_signing, existing_identity
+    )
+    config = f"organization_id = {_toml(organization.id)}\norganization_name = {_toml(organization.name)}\n"
+    write_durably(home / CONFIG, config.encode(), 0o600)
+    return keys
+
+
+def _toml(text: str) -> str:
+    """Return a TOML basic string; what JSON escapes, TOML escapes alike."""
+    import json  # noqa: PLC0415
+
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
