@@ -1,0 +1,241 @@
+"""Tokens from an authority that `openssl ts` runs, and what `openssl ts -verify` says of the file that we write."""
+
+import hashlib
+import random
+import shutil
+import subprocess
+
+import pytest
+
+from muniment.adapters.rfc3161 import HttpTimestampAuthority, split_tokens, verify_tokens
+from muniment.errors import ExternalServiceError, FormatError, IntegrityError, UsageError
+from muniment.testing.loopback import LoopbackServer
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program"),
+]
+
+TIMEOUT_S = 20
+MANIFEST = b'{"commit":1}'
+DIGEST = hashlib.sha256(MANIFEST).digest()
+
+EXTENSIONS = """
+[req]
+distinguished_name = dn
+[dn]
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
+[tsa]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = critical, timeStamping
+authorityKeyIdentifier = keyid
+[service]
+serial = {folder}/serial
+signer_cert = {folder}/tsa.pem
+signer_key = {folder}/tsa.key
+certs = {folder}/chain.pem
+signer_digest = sha256
+default_policy = 1.2.3.4.1
+digests = sha256
+accuracy = secs:1
+tsa_name = yes
+ess_cert_id_alg = sha256
+"""
+
+
+class Authority:
+    """A root, an intermediate and a signer that answers queries with the `openssl` program."""
+
+    def __init__(self, folder, name):
+        self.folder = folder
+        (folder / "serial").write_text("01")
+        (folder / "openssl.cnf").write_text(EXTENSIONS.format(folder=folder))
+        self._certify("root", f"/CN={name} root", "ca", None)
+        self._certify("intermediate", f"/CN={name} intermediate", "ca", "root")
+        self._certify("tsa", f"/CN={name}", "tsa", "intermediate")
+        self.root_pem = (folder / "root.pem").read_bytes()
+        self.set_chain("root", "intermediate")
+
+    def set_chain(self, *names):
+        pem = b"".join((self.folder / f"{name}.pem").read_bytes() for name in names)
+        (self.folder / "chain.pem").write_bytes(pem)
+
+    def openssl(self, *arguments, check=True):
+        return subprocess.run(
+            ["openssl", *arguments], cwd=self.folder, check=check, capture_output=True, text=True
+        )
+
+    def _certify(self, name, subject, section, issuer):
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        common = ["-config", "openssl.cnf", "-keyout", f"{name}.key", "-subj", subject]
+        if issuer is None:
+            days = ["-days", "3650", "-extensions", section, "-out", f"{name}.pem"]
+            self.openssl("req", "-x509", *key, *common, *days)
+            return
+        self.openssl("req", *key, *common, "-out", f"{name}.csr")
+        by = ["-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-CAcreateserial"]
+        how = ["-days", "3650", "-extfile", "openssl.cnf", "-extensions", section]
+        self.openssl("x509", "-req", "-in", f"{name}.csr", *by, *how, "-out", f"{name}.pem")
+
+    def respond(self, method, path, body):
+        query, reply = self.folder / "query.tsq", self.folder / "reply.tsr"
+        query.write_bytes(body)
+        names = ["-queryfile", query.name, "-out", reply.name]
+        self.openssl("ts", "-reply", *names, "-config", "openssl.cnf", "-section", "service")
+        return 200, {"content-type": "application/timestamp-reply"}, [reply.read_bytes()]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"), "First authority")
+
+
+@pytest.fixture(scope="module")
+def other_authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("other"), "Second authority")
+
+
+def token_of(authority, message=MANIFEST):
+    with LoopbackServer(authority.respond) as server:
+        return HttpTimestampAuthority(server.url, TIMEOUT_S).request(message)
+
+
+@pytest.fixture(scope="module")
+def token(authority):
+    return token_of(authority)
+
+
+@pytest.fixture(scope="module")
+def other_token(other_authority):
+    return token_of(other_authority)
+
+
+def openssl_accepts(authority, folder, data, manifest=MANIFEST):
+    (folder / "manifest.json").write_bytes(manifest)
+    (folder / "manifest.json.tsr").write_bytes(data)
+    files = ["-data", folder / "manifest.json", "-in", folder / "manifest.json.tsr"]
+    roots = ["-CAfile", authority.folder / "root.pem"]
+    done = authority.openssl("ts", "-verify", *map(str, files + roots), check=False)
+    return done.returncode == 0 and "Verification: OK" in done.stdout + done.stderr
+
+
+def test_a_token_is_asked_for_and_verified(authority, token, tmp_path):
+    check = verify_tokens(token, DIGEST, authority.root_pem)
+    assert [verified.authority for verified in check.verified] == ["CN=First authority"]
+    assert check.verified[0].time.utcoffset().total_seconds() == 0
+    assert not check.unverified
+    assert openssl_accepts(authority, tmp_path, token)
+    assert not openssl_accepts(authority, tmp_path, token, manifest=b"another")
+
+
+@pytest.mark.parametrize(
+    "chain", [("root", "intermediate"), ("intermediate", "root"), ("intermediate",)]
+)
+def test_the_order_of_the_certificates_does_not_matter(authority, chain):
+    authority.set_chain(*chain)
+    check = verify_tokens(token_of(authority), DIGEST, authority.root_pem)
+    assert len(check.verified) == 1
+
+
+def test_tokens_of_several_authorities(authority, other_authority, token, other_token, tmp_path):
+    both = token + other_token
+    assert split_tokens(both) == [token, other_token]
+    assert openssl_accepts(authority, tmp_path, both)
+    check = verify_tokens(both, DIGEST, authority.root_pem + other_authority.root_pem)
+    assert [verified.authority for verified in check.verified] == [
+        "CN=First authority",
+        "CN=Second authority",
+    ]
+    check = verify_tokens(both, DIGEST, other_authority.root_pem)
+    assert [verified.authority for verified in check.verified] == ["CN=Second authority"]
+    assert check.unverified[0].startswith("token 1: ")
+
+
+def test_unknown_roots_vouch_for_nothing(other_authority, token):
+    with pytest.raises(IntegrityError, match="no timestamp token holds under the given roots"):
+        verify_tokens(token, DIGEST, other_authority.root_pem)
+
+
+def test_a_token_of_another_file_is_invalid(authority, token):
+    with pytest.raises(IntegrityError, match="about another file: expected sha256 0000"):
+        verify_tokens(token, bytes(32), authority.root_pem)
+
+
+@pytest.mark.parametrize("roots", [b"", b"-----BEGIN CERTIFICATE-----\nAA\n"])
+def test_roots_have_to_be_given(token, roots):
+    with pytest.raises(UsageError, match="root certificates"):
+        verify_tokens(token, DIGEST, roots)
+
+
+def test_damage_is_noticed_or_harmless(authority, token):
+    """Bytes outside of what is signed, such as spare certificates, may change; the claim may not."""
+    claim = verify_tokens(token, DIGEST, authority.root_pem).verified
+    rng = random.Random(3161)
+    rejected = 0
+    for _ in range(400):
+        changed = bytearray(token)
+        changed[rng.randrange(len(token))] ^= 1 << rng.randrange(8)
+        try:
+            assert verify_tokens(bytes(changed), DIGEST, authority.root_pem).verified == claim
+        except IntegrityError:
+            rejected += 1
+    assert rejected > 200
+
+
+def test_truncation_is_noticed(authority, token):
+    for length in range(0, len(token), 31):
+        with pytest.raises(FormatError):
+            verify_tokens(token[:length], DIGEST, authority.root_pem)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x30",
+        b"\x30\x80",
+        b"\x30\x00",
+        b"\x31\x00",
+        b"\x30\x85\0\0\0\0\1\0",
+        bytes(2_000_000),
+    ],
+)
+def test_other_bytes_are_no_tokens(authority, data):
+    with pytest.raises(FormatError):
+        verify_tokens(data, DIGEST, authority.root_pem)
+
+
+def test_too_many_tokens(authority, token):
+    assert len(verify_tokens(token * 16, DIGEST, authority.root_pem).verified) == 16
+    with pytest.raises(FormatError, match="1 to 16"):
+        verify_tokens(token * 17, DIGEST, authority.root_pem)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (503, b"", "HTTP status 503"),
+        (200, b"<html>", "expected"),
+        (200, bytes.fromhex("30053003020102"), "status 2"),
+        (200, bytes(70_000), "more than 65536 bytes"),
+    ],
+)
+def test_an_authority_that_fails_is_named(status, body, reason):
+    with (
+        LoopbackServer(lambda *_: (status, {}, [body])) as server,
+        pytest.raises(ExternalServiceError, match=f"{server.url}.*{reason}"),
+    ):
+        HttpTimestampAuthority(server.url, TIMEOUT_S).request(MANIFEST)
+
+
+def test_an_answer_about_something_else_is_refused(authority, token):
+    with LoopbackServer(lambda *_: (200, {}, [token])) as server:
+        asked = HttpTimestampAuthority(server.url, TIMEOUT_S)
+        with pytest.raises(ExternalServiceError, match="nonce differs"):
+            asked.request(MANIFEST)
+        with pytest.raises(ExternalServiceError, match="about another file"):
+            asked.request(b"another manifest")
