@@ -15,6 +15,8 @@ FOLDER = "packs"
 # A CAR must name a root for many readers; an identity CID of nothing is the customary "none".
 HEADER = encode_header([CID.parse("bafkqaaa")])
 
+_WRITE_BYTES = 4 * 1024 * 1024
+
 _NAME = re.compile(r"packs/([0-9]{8})\.car")
 
 
@@ -104,32 +106,42 @@ def append(
     """
     full_path = os.path.join(folder, path)
     fd = os.open(full_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with open(fd, "r+b", buffering=1 << 18) as file:
-        try:
-            places, end = _write_blocks(file, path, start, blocks)
-            file.flush()
-            os.fsync(fd)
-        except BaseException:
-            os.ftruncate(fd, start)
-            raise
+    try:
+        places, end = _write_blocks(fd, path, start, blocks)
+        os.fsync(fd)
+    except BaseException:
+        os.ftruncate(fd, start)
+        raise
+    finally:
+        os.close(fd)
     if start == 0:
         fsync_folder(os.path.dirname(full_path))
     return places, end
 
 
 def _write_blocks(
-    file: BinaryIO, path: str, start: int, blocks: Iterable[tuple[CID, bytes]]
+    fd: int, path: str, start: int, blocks: Iterable[tuple[CID, bytes]]
 ) -> tuple[list[tuple[CID, Location]], int]:
-    places, position = [], start
-    file.seek(start)
-    if position < len(HEADER):
-        file.seek(0)
-        position = file.write(HEADER)
+    places: list[tuple[CID, Location]] = []
+    parts = [] if start else [HEADER]
+    written, position = start, start + sum(map(len, parts))
     for cid, data in blocks:
-        position += file.write(encode_section_head(cid, len(data)))
-        places.append((cid, Location(path, position, len(data))))
-        position += file.write(data)
+        head = encode_section_head(cid, len(data))
+        places.append((cid, Location(path, position + len(head), len(data))))
+        parts += (head, data)
+        position += len(head) + len(data)
+        if position - written >= _WRITE_BYTES:
+            _write_all(fd, b"".join(parts), written)
+            parts, written = [], position
+    _write_all(fd, b"".join(parts), written)
     return places, position
+
+
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(fd, view, offset)
+        view, offset = view[count:], offset + count
 
 
 def fsync_folder(path: str) -> None:
