@@ -21,20 +21,24 @@ from muniment.adapters.run_lock import run_lock
 from muniment.adapters.worker_pool import default_worker_count
 from muniment.archive.catalog import CommitRow
 from muniment.archive.commit_source import read_manifest, read_whole
-from muniment.archive.keyring import Keyring, open_keyring, seal
+from muniment.archive.keyring import Keyring, max_sealed_bytes, open_keyring, seal
 from muniment.archive.manifest import KEYRING_NAME, MANIFEST_NAME, Organization, Previous
 from muniment.archive.signing import SigningKey, VerifyKey
 from muniment.errors import UsageError
 from muniment.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from muniment.adapters.rebuilding import RebuildReport
+    from muniment.adapters.repairing import RepairReport
     from muniment.adapters.sql.catalog import SqlCatalog
     from muniment.adapters.staging import StagingFolder
     from muniment.adapters.timestamping import Stamper
     from muniment.archive.age_keys import Identity
-    from muniment.archive.backup import ObjectStorage
+    from muniment.archive.backup import BackupReport, ObjectStorage
+    from muniment.archive.backup import Progress as BackupProgress
     from muniment.archive.pipeline import Pipeline, Progress
     from muniment.archive.timestamps import HeaderSource
 
@@ -138,8 +142,11 @@ class Archive:
             NotFoundError: The commit is not here.
         """
         with self.store.open(commit_id) as folder:
-            data = read_whole(folder, KEYRING_NAME)
-        return Keyring.decode(open_keyring(data, self.identities), commit_id)
+            leaf_count = read_manifest(folder).merkle.leaf_count
+            data = read_whole(folder, KEYRING_NAME, max_sealed_bytes(leaf_count))
+        return Keyring.decode(
+            open_keyring(data, self.identities, leaf_count), commit_id, leaf_count
+        )
 
     def seal_keyring(self, keyring: Keyring) -> bytes:
         """Seal a keyring to the organisation's recipients."""
@@ -240,6 +247,61 @@ class Archive:
             endpoint_url=settings.s3_endpoint_url,
             region=settings.s3_region,
         )
+
+    def back_up(self, commit_id: str, progress: "BackupProgress | None" = None) -> "BackupReport":
+        """Copy a stored commit to the backup, verified, and note when.
+
+        Raises:
+            UsageError: No backup is configured.
+            IntegrityError: The backup holds other bytes than it should.
+            ExternalServiceError: The storage failed; what was sent is safe, run again.
+        """
+        from muniment.adapters.backing_up import local_files  # noqa: PLC0415
+        from muniment.archive.backup import backup_commit  # noqa: PLC0415
+        from muniment.archive.backup.sending import ignore_progress  # noqa: PLC0415
+
+        files = local_files(self.store.path(commit_id))
+        report = backup_commit(files, commit_id, self.backup(), progress or ignore_progress)
+        self.catalog.update_commit(commit_id, backed_up_at=int(time.time()))
+        return report
+
+    def repair(self, commit_id: str) -> "RepairReport":
+        """Mend a stored commit from its parity, else from the backup.
+
+        Raises:
+            IntegrityError: Not all of it could be mended.
+        """
+        from muniment.adapters.par2 import Par2Program  # noqa: PLC0415
+        from muniment.adapters.repairing import repair_commit  # noqa: PLC0415
+
+        return repair_commit(
+            self.store.path(commit_id),
+            Par2Program(),
+            self.verify_key,
+            open_backup=self.backup if self.settings.backup else None,
+        )
+
+    def rebuild(
+        self,
+        source: Path | None = None,
+        advance: "Callable[[str], object]" = lambda _commit_id: None,
+    ) -> "RebuildReport":
+        """Recreate catalogue and block index from the store, after importing the commits of a folder, if one is named."""
+        from muniment.adapters import rebuilding  # noqa: PLC0415
+
+        report = rebuilding.RebuildReport()
+        if source is not None:
+            rebuilding.import_commits(source, self.store, self.verify_key, report)
+        rebuilding.rebuild(
+            self.store,
+            self.catalog,
+            self.verify_key,
+            self.open_keyring,
+            report,
+            worker_count=self.worker_count,
+            advance=advance,
+        )
+        return report
 
     def close(self) -> None:
         """Release the catalogue if it is open."""

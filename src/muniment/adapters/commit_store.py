@@ -55,5 +55,6 @@ class EmbeddedCommitStore:
             yield from sorted(
                 entry.name
                 for entry in os.scandir(self.commits)
-                if entry.is_dir(follow_symlinks=False)
+                # A leading dot marks what is being imported or repaired.
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
             )
