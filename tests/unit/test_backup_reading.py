@@ -18,7 +18,7 @@ from muniment.archive.backup import (
     restore_commit,
     verify_backup,
 )
-from muniment.errors import FormatError, NotFoundError
+from muniment.errors import ExternalServiceError, FormatError, NotFoundError
 from muniment.testing.object_storage import Digests, MemoryStorage, put_bytes, sample_commit
 
 COMMIT = "20260102T030405Z-abcdefgh"
@@ -188,3 +188,40 @@ def test_a_storage_that_never_stops_sending_is_stopped():
     with pytest.raises(DamagedBackupError) as caught:
         verify_backup(COMMIT, storage)
     assert set(caught.value.damaged) == set(CONTENTS)
+
+
+class Rotten(MemoryStorage):
+    """Fails to give one object, or everything, the way services answer for rotten blocks or an outage."""
+
+    def __init__(self, *, outage=False):
+        super().__init__()
+        self.outage, self.rotten = outage, ""
+
+    def get(self, key, offset=0, length=None):
+        yield from super().get(key, offset, length)
+        if key == self.rotten:
+            raise ExternalServiceError("internal error")
+
+    def head(self, key):
+        if self.outage and self.rotten and self.rotten == key:
+            raise ExternalServiceError("cannot be reached")
+        return super().head(key)
+
+
+def test_an_object_that_the_storage_cannot_give_does_not_hide_the_others():
+    storage, folder = Rotten(), Folder()
+    backup_commit(sample_commit(COMMIT, CONTENTS), COMMIT, storage)
+    storage.rotten = object_key(COMMIT, f"{COMMIT}_aa")
+    storage.delete(object_key(COMMIT, f"{COMMIT}_ab"))
+    with pytest.raises(DamagedBackupError, match="unreadable") as caught:
+        restore_commit(COMMIT, storage, folder.open)
+    assert (caught.value.unreadable, caught.value.missing) == ((f"{COMMIT}_aa",), (f"{COMMIT}_ab",))
+    assert set(folder) == {"records.sealed", "keys.age", MANIFEST}
+
+
+def test_an_outage_is_not_taken_for_damage():
+    storage = Rotten(outage=True)
+    backup_commit(sample_commit(COMMIT, CONTENTS), COMMIT, storage)
+    storage.rotten = object_key(COMMIT, f"{COMMIT}_aa")
+    with pytest.raises(ExternalServiceError, match="reached"):
+        verify_backup(COMMIT, storage)

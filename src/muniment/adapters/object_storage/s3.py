@@ -10,17 +10,16 @@ writes, are used without; what they hold is then read back.
 
 import base64
 import hashlib
-import ipaddress
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
+from muniment.adapters.object_storage.s3_address import check_bucket, check_endpoint, check_prefix
 from muniment.adapters.object_storage.s3_errors import error_code, explain
 from muniment.archive.backup import ObjectInfo, check_key
-from muniment.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from muniment.errors import ConflictError, IntegrityError, NotFoundError
 
 BLOCK_BYTES = 1 << 20
 SINGLE_PUT_BYTES_MAX = 64 << 20
@@ -32,9 +31,6 @@ READ_TIMEOUT_S = 60
 ATTEMPTS = 6
 """Tries of one request, throttling included, with exponential backoff: about half a minute in all."""
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
-_PREFIX_PART = re.compile(r"(?!\.\.?$)[A-Za-z0-9!_.*'()=+@-]{1,100}")
-_PREFIX_CHARACTERS_MAX = 400
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _ABSENT = ("NoSuchKey", "NotFound", "404")
@@ -61,16 +57,17 @@ class S3Storage:
         allow_http: bool = False,
         attempts: int = ATTEMPTS,
     ) -> None:
-        self._bucket = _check_bucket(bucket)
-        self._prefix = _check_prefix(prefix)
+        self._bucket = check_bucket(bucket)
+        self._prefix = check_prefix(prefix)
         self._attempts = attempts
         self._plain = False  # the service refused checksums or conditions: go without
         if endpoint_url:
-            _check_endpoint(endpoint_url, allow_http=allow_http)
+            check_endpoint(endpoint_url, allow_http=allow_http)
+        self._endpoint = endpoint_url or "AWS"
         with self._explained():
             self._client = _connect(endpoint_url, region, attempts)
         self._endpoint = str(self._client.meta.endpoint_url)  # may come from the environment
-        _check_endpoint(self._endpoint, allow_http=allow_http)
+        check_endpoint(self._endpoint, allow_http=allow_http)
 
     def put(
         self, key: str, stream: BinaryIO, size: int, sha256: str, *, replace: bool = False
@@ -78,9 +75,7 @@ class S3Storage:
         """Store an object (see `ObjectStorage.put`)."""
         place = self._place(key)
         condition = {} if replace else {"IfNoneMatch": "*"}
-        with self._explained():
-            if self._plain and not replace and self.head(key) is not None:
-                raise ConflictError(f"{key} exists already; it was left as it is")
+        with self._explained(key):
             try:
                 if size <= SINGLE_PUT_BYTES_MAX:
                     self._put_whole(place, stream, size, sha256, condition)
@@ -93,7 +88,7 @@ class S3Storage:
 
     def head(self, key: str) -> ObjectInfo | None:
         """Describe an object (see `ObjectStorage.head`)."""
-        with self._explained():
+        with self._explained(key):
             try:
                 answer = self._client.head_object(**self._place(key), ChecksumMode="ENABLED")
             except Exception as error:
@@ -113,7 +108,7 @@ class S3Storage:
         end = None if length is None else offset + length
         condition: dict[str, str] = {}
         failures = 0
-        with self._explained():
+        with self._explained(key):
             while end is None or offset < end:
                 last = "" if end is None else str(end - 1)
                 body = self._open(key, f"bytes={offset}-{last}", condition)
@@ -139,20 +134,21 @@ class S3Storage:
 
     def delete(self, key: str) -> None:
         """Remove an object (see `ObjectStorage.delete`). In a bucket with versions, the old versions stay."""
-        with self._explained():
+        with self._explained(key):
             self._client.delete_object(**self._place(key))
 
     def _place(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, key: str = "") -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # slow to import
 
         try:
             yield
         except (BotoCoreError, ClientError) as error:
-            raise explain(error, self._bucket, getattr(self, "_endpoint", "")) from error
+            where = f"S3 service {self._endpoint} ({'/'.join(filter(None, (self._bucket, key)))})"
+            raise explain(error, where) from error
 
     def _put_whole(
         self,
@@ -211,15 +207,21 @@ class S3Storage:
         return parts
 
     def _call(self, operation: str, optional: dict[str, str], **parameters: Any) -> Any:  # noqa: ANN401  # untyped API
+        """Call the service, without the optional parameters if it does not know such."""
         call = getattr(self._client, operation)
         if not self._plain:
             try:
                 return call(**parameters, **optional)
             except Exception as error:
-                if error_code(error) not in _UNSUPPORTED:
+                if not optional or error_code(error) not in _UNSUPPORTED:
                     raise
             self._plain = True
+        if "IfNoneMatch" in optional and self._exists(parameters["Key"]):
+            raise ConflictError(f"{parameters['Key']} exists already; it was left as it is")
         return call(**parameters)
+
+    def _exists(self, full_key: str) -> bool:
+        return self.head(full_key.removeprefix(self._prefix)) is not None
 
     def _open(self, key: str, range_: str, condition: dict[str, str]) -> Any:  # noqa: ANN401  # untyped API
         try:
@@ -262,49 +264,6 @@ def _broken_stream() -> tuple[type[Exception], ...]:
         exceptions.IncompleteReadError,
         exceptions.ConnectionError,
     )
-
-
-def _check_bucket(bucket: str) -> str:
-    if not _BUCKET.fullmatch(bucket):
-        raise UsageError(
-            f"{bucket[:80]!r} is not the name of a bucket; expected s3://bucket/prefix"
-        )
-    return bucket
-
-
-def _check_prefix(prefix: str) -> str:
-    prefix = prefix.strip("/")
-    if not prefix:
-        return ""
-    if len(prefix) > _PREFIX_CHARACTERS_MAX or not all(
-        map(_PREFIX_PART.fullmatch, prefix.split("/"))
-    ):
-        raise UsageError(
-            f"prefix {prefix[:80]!r} is not allowed: use letters, digits, '-', '_', '.' and '/'"
-        )
-    return prefix + "/"
-
-
-def _check_endpoint(url: str, *, allow_http: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise UsageError(
-            "the S3 endpoint must be like https://host:port, without a user or password in it"
-        )
-    if parts.scheme == "http" and not allow_http and not _is_private(parts.hostname):
-        raise UsageError(
-            f"S3 endpoint {parts.hostname} is not private: use https, or allow plain http on purpose"
-        )
-
-
-def _is_private(host: str) -> bool:
-    """Tell whether a host is this machine or in a private network, by its name alone."""
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return "." not in host or host.endswith(
-            ".localhost"
-        )  # a bare name is not in the public DNS
 
 
 def _described(sha256: str) -> dict[str, Any]:

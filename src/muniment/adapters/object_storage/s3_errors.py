@@ -58,9 +58,8 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-def explain(error: Exception, bucket: str, endpoint_url: str) -> MunimentError:
-    """Return the error for a user: which service, what it said, and what to do next. Names no credential."""
-    where = f"S3 service {endpoint_url or 'AWS'} (bucket {bucket})"
+def explain(error: Exception, where: str) -> MunimentError:
+    """Return the error for a user: what failed `where`, and what to do next. Names no credential."""
     response: Any = getattr(error, "response", None)
     if not isinstance(response, dict):
         advice = _TRANSPORT.get(type(error).__name__) or f"failed: {_clean(str(error))}; run again"
@@ -72,7 +71,7 @@ def explain(error: Exception, bucket: str, endpoint_url: str) -> MunimentError:
         return ExternalServiceError(f"{where} {known} [{_clean(code)}]")
     message = _clean(str(response.get("Error", {}).get("Message", "")))
     return ExternalServiceError(
-        f"{where} failed with {_clean(code)}: {message}; run again, or see the service's log"
+        f"{where} failed with {_clean(code)}: {message}; run again; if it stays, see the service's log"
     )
 
 

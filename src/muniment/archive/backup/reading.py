@@ -26,7 +26,7 @@ from muniment.archive.backup.sending import (
     ignore_progress,
 )
 from muniment.archive.canonical import INTEGER_MAX
-from muniment.errors import FormatError, IntegrityError, MissingDataError, NotFoundError
+from muniment.errors import ExternalServiceError, FormatError, IntegrityError, NotFoundError
 
 MANIFEST_BYTES_MAX = 64 << 20  # docs/spec/commit.md, section 2
 SEALED_FILES_MAX = 100_000
@@ -46,24 +46,30 @@ class StoredCommit:
 
 
 class DamagedBackupError(IntegrityError):
-    """Objects of a backup are missing or hold other bytes.
+    """Objects of a backup are missing, hold other bytes, or cannot be read.
 
     Attributes:
         commit_id: The commit.
         missing: Names of sealed files that are not there.
         damaged: Names of files that are there with other bytes.
+        unreadable: Names of files that the storage fails to give, while it answers otherwise: as a rule, rotten blocks.
     """
 
-    def __init__(self, commit_id: str, missing: tuple[str, ...], damaged: tuple[str, ...]) -> None:
-        self.commit_id, self.missing, self.damaged = commit_id, missing, damaged
-        parts = [
-            f"{text} {_few(names)}"
-            for text, names in (("missing:", missing), ("damaged:", damaged))
-            if names
-        ]
+    def __init__(
+        self,
+        commit_id: str,
+        *,
+        missing: tuple[str, ...] = (),
+        damaged: tuple[str, ...] = (),
+        unreadable: tuple[str, ...] = (),
+    ) -> None:
+        self.commit_id = commit_id
+        self.missing, self.damaged, self.unreadable = missing, damaged, unreadable
+        kinds = {"missing": missing, "damaged": damaged, "unreadable": unreadable}
+        lost = "; ".join(f"{kind}: {_few(names)}" for kind, names in kinds.items() if names)
         super().__init__(
-            f"backup of commit {commit_id} is not whole; {'; '.join(parts)}; "
-            "delete what is damaged from the backup and back the commit up again from a sound copy"
+            f"backup of commit {commit_id} is not whole; {lost}; "
+            "delete these objects from the backup and back the commit up again from a sound copy"
         )
 
 
@@ -86,7 +92,7 @@ def verify_backup(
     Raises:
         NotFoundError: The commit is not complete there.
         FormatError: Its manifest cannot be read.
-        DamagedBackupError: Objects are missing or damaged: all of them are named.
+        DamagedBackupError: Objects are missing, damaged or unreadable: all of them are named.
         ExternalServiceError: The storage failed.
     """
     manifest, sealed = _read_manifest(commit_id, storage, manifest_sha256)
@@ -187,7 +193,7 @@ def _read_manifest(
         raise FormatError(f"{key} has more than {MANIFEST_BYTES_MAX} bytes")
     recorded = info and (info.store_sha256 or info.recorded_sha256)
     if {sha256, recorded} - {None, hashlib.sha256(data).hexdigest()}:
-        raise DamagedBackupError(commit_id, (), (MANIFEST,))
+        raise DamagedBackupError(commit_id, damaged=(MANIFEST,))
     return data, _parse_manifest(commit_id, key, data)
 
 
@@ -228,20 +234,17 @@ def _copy_objects(
     progress: Progress,
 ) -> list[_Expected]:
     """Read the sealed files and what lies beside them; raise at the end if any was lost."""
-    missing, damaged = [], []
+    lost: dict[str, list[str]] = {"missing": [], "damaged": [], "unreadable": []}
     files = [*sealed, *_beside_files(commit_id, storage)]
     done_bytes, total_bytes = 0, sum(file.size for file in files)
     for file in files:
-        try:
-            _check_and_copy(commit_id, storage, file, open_target)
-        except MissingDataError:
-            missing.append(file.name)
-        except IntegrityError:
-            damaged.append(file.name)
+        how = _check_and_copy(commit_id, storage, file, open_target)
+        if how is not None:
+            lost[how].append(file.name)
         done_bytes += file.size
         progress(file.name, done_bytes, total_bytes)
-    if missing or damaged:
-        raise DamagedBackupError(commit_id, tuple(missing), tuple(damaged))
+    if any(lost.values()):
+        raise DamagedBackupError(commit_id, **{how: tuple(names) for how, names in lost.items()})
     return files
 
 
@@ -254,17 +257,29 @@ def _beside_files(commit_id: str, storage: ObjectStorage) -> Iterator[_Expected]
 
 def _check_and_copy(
     commit_id: str, storage: ObjectStorage, file: _Expected, open_target: OpenTarget
-) -> None:
+) -> str | None:
+    """Copy one file; return how it was lost, or None if it is sound."""
     key = object_key(commit_id, file.name)
     info = storage.head(key)
     if info is None:
-        raise MissingDataError(f"{key} is missing")
+        return "missing"
     if info.size != file.size:
-        raise IntegrityError(f"{key} has {info.size} bytes, expected {file.size}")
-    with open_target(file.name) as target:
-        sha256 = copy_object(storage, key, file.size, target)
-        if sha256 is None or file.sha256 not in (None, sha256):
-            raise IntegrityError(f"{key} has another SHA-256 than expected")
+        return "damaged"
+    try:
+        with open_target(file.name) as target:
+            _copy_expected(storage, key, file, target)
+    except IntegrityError:
+        return "damaged"
+    except ExternalServiceError:
+        storage.head(key)  # raises if the whole storage fails, and not this object alone
+        return "unreadable"
+    return None
+
+
+def _copy_expected(storage: ObjectStorage, key: str, file: _Expected, target: Writable) -> None:
+    sha256 = copy_object(storage, key, file.size, target)
+    if sha256 is None or file.sha256 not in (None, sha256):
+        raise IntegrityError(f"{key} has other bytes than expected")
 
 
 def _few(names: tuple[str, ...], shown: int = 5) -> str:
