@@ -227,9 +227,11 @@ def test_too_many_tokens(authority, token):
 def test_an_authority_that_fails_is_named(status, body, reason):
     with (
         LoopbackServer(lambda *_: (status, {}, [body])) as server,
-        pytest.raises(ExternalServiceError, match=f"{server.url}.*{reason}"),
+        pytest.raises(ExternalServiceError, match=f"{server.url}.*{reason}") as caught,
     ):
-        HttpTimestampAuthority(server.url, TIMEOUT_S).request(MANIFEST)
+        url = server.url.replace("//", "//user:secret@")
+        HttpTimestampAuthority(url, TIMEOUT_S).request(MANIFEST)
+    assert "secret" not in str(caught.value)
 
 
 def test_an_answer_about_something_else_is_refused(authority, token):

@@ -50,6 +50,25 @@ def test_a_proof_leads_from_the_digest_to_the_merkle_root():
     assert path.attestation == ots.Block(ots.Chain.BITCOIN, 358391)
 
 
+def test_the_example_of_the_specification_is_what_we_write():
+    page = (Path(__file__).parents[2] / "docs" / "spec" / "timestamps.md").read_text()
+    data = bytes.fromhex(page.split("```ots-example")[1].split("```")[0])
+    blinding = (ots.Operation(ots.APPEND, bytes(range(16))), ots.Operation(ots.SHA256))
+    block = (ots.Operation(ots.PREPEND, b"\x01\x02"), ots.Operation(ots.SHA256))
+    timestamp = ots.Timestamp(
+        frozenset(
+            {
+                ots.Path(blinding, ots.Pending("https://a.example")),
+                ots.Path(blinding + block, ots.Block(ots.Chain.BITCOIN, 900_000)),
+            }
+        )
+    )
+    digest = hashlib.sha256(b"Hello World!\n").digest()
+    expected = ots.DetachedTimestamp(ots.Operation(ots.SHA256), digest, timestamp)
+    assert ots.DetachedTimestamp.parse(data) == expected
+    assert expected.serialize() == data
+
+
 def test_an_unknown_attestation_is_kept_byte_for_byte():
     detached = ots.DetachedTimestamp.parse(PROOFS["known-and-unknown-notary.txt.ots"])
     unknown = [a for _, a in detached.timestamp.paths if isinstance(a, ots.Unknown)]

@@ -1,8 +1,12 @@
 """Stamping, upgrading and verifying over real sockets: a local calendar, node and explorer, and the published proofs."""
 
+import contextlib
 import hashlib
 import json
 import os
+import socketserver
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -211,6 +215,31 @@ def test_a_stalled_calendar_is_given_up(calendar):
     calendar.behaviour = "stalled"
     with pytest.raises(ExternalServiceError, match=r"no answer within 0\.2 s"):
         timestamps.stamp(DIGEST, [client(calendar, timeout_s=0.2)], NONCE)
+
+
+class Dripping(socketserver.BaseRequestHandler):
+    """Sends a header without end, one byte now and then: every single wait for bytes is short."""
+
+    def handle(self):
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                self.request.sendall(b"x")
+                time.sleep(0.01)
+
+
+def test_a_calendar_that_answers_without_end_is_given_up():
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        calendar = HttpCalendar(f"http://127.0.0.1:{server.server_address[1]}", timeout_s=0.2)
+        with pytest.raises(ExternalServiceError, match=r"no answer within 0\.2 s"):
+            calendar.fetch(DIGEST)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://a.example", "http://[", "a", ""])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from muniment.adapters.bounded_http import exchange
+from muniment.adapters.bounded_http import exchange, without_credentials
 from muniment.errors import ExternalServiceError, FormatError, IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class HttpTimestampAuthority:
     url: str
     timeout_s: float
 
+    @property
+    def _name(self) -> str:
+        return f"timestamp authority {without_credentials(self.url)}"
+
     def request(self, message: bytes) -> bytes:
         """Return the authority's DER `TimeStampResp` over the SHA-256 of `message`.
 
@@ -73,18 +77,14 @@ class HttpTimestampAuthority:
             content=query.as_bytes(),
         )
         if answer.status != 200:
-            raise ExternalServiceError(
-                f"timestamp authority {self.url} answered with HTTP status {answer.status}"
-            )
+            raise ExternalServiceError(f"{self._name} answered with HTTP status {answer.status}")
         try:
             response = _parse(answer.body)
             _verify_imprint(response, hashlib.sha256(message).digest())
         except IntegrityError as error:
-            raise ExternalServiceError(f"timestamp authority {self.url}: {error}") from error
+            raise ExternalServiceError(f"{self._name}: {error}") from error
         if response.tst_info.nonce != query.nonce:
-            raise ExternalServiceError(
-                f"timestamp authority {self.url} answered another request: its nonce differs"
-            )
+            raise ExternalServiceError(f"{self._name} answered another request: its nonce differs")
         return answer.body
 
 
