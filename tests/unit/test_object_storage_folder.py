@@ -1,5 +1,6 @@
 """A folder as storage: what a real disk does to it."""
 
+import errno
 import hashlib
 import io
 import os
@@ -90,6 +91,21 @@ except ExternalServiceError as error:
     )
     assert "free some space" in done.stdout
     assert get_bytes(storage, KEY) == b"old"
+    assert list((tmp_path / KEY).parent.iterdir()) == [tmp_path / KEY]
+
+
+def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise PermissionError(
+            errno.EPERM, "Operation not permitted"
+        )  # what FAT and exFAT answer on Linux
+
+    monkeypatch.setattr(os, "link", no_links)
+    storage = FolderStorage(tmp_path)
+    put_bytes(storage, KEY, b"first")
+    with pytest.raises(ConflictError):
+        put_bytes(storage, KEY, b"second")
+    assert get_bytes(storage, KEY) == b"first"
     assert list((tmp_path / KEY).parent.iterdir()) == [tmp_path / KEY]
 
 

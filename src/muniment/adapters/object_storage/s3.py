@@ -95,7 +95,8 @@ class S3Storage:
                 if error_code(error) in _ABSENT:
                     return None
                 raise
-        recorded = answer.get("Metadata", {}).get("sha256", "")
+        metadata = {name.lower(): text for name, text in answer.get("Metadata", {}).items()}
+        recorded = metadata.get("sha256", "")
         return ObjectInfo(
             size=answer["ContentLength"],
             etag=answer.get("ETag"),
