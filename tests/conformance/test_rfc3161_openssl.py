@@ -176,14 +176,14 @@ def test_damage_is_noticed_or_harmless(authority, token):
     claim = verify_tokens(token, DIGEST, authority.root_pem).verified
     rng = random.Random(3161)
     rejected = 0
-    for _ in range(400):
+    for position in range(len(token)):
         changed = bytearray(token)
-        changed[rng.randrange(len(token))] ^= 1 << rng.randrange(8)
+        changed[position] ^= 1 << rng.randrange(8)
         try:
             assert verify_tokens(bytes(changed), DIGEST, authority.root_pem).verified == claim
         except IntegrityError:
             rejected += 1
-    assert rejected > 200
+    assert rejected > len(token) // 2
 
 
 def test_truncation_is_noticed(authority, token):
@@ -225,12 +225,10 @@ def test_too_many_tokens(authority, token):
     ],
 )
 def test_an_authority_that_fails_is_named(status, body, reason):
-    with (
-        LoopbackServer(lambda *_: (status, {}, [body])) as server,
-        pytest.raises(ExternalServiceError, match=f"{server.url}.*{reason}") as caught,
-    ):
-        url = server.url.replace("//", "//user:secret@")
-        HttpTimestampAuthority(url, TIMEOUT_S).request(MANIFEST)
+    with LoopbackServer(lambda *_: (status, {}, [body])) as server:
+        asked = HttpTimestampAuthority(server.url.replace("//", "//user:secret@"), TIMEOUT_S)
+        with pytest.raises(ExternalServiceError, match=f"{server.url}.*{reason}") as caught:
+            asked.request(MANIFEST)
     assert "secret" not in str(caught.value)
 
 
