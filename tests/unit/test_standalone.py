@@ -781,6 +781,7 @@ def content(**values):
         (put(mtime_ns="1" * 30), 8),
         (put(size="5"), 8),
         (put(size=0), 8),
+        (put(size=0, content=None), 9),
         (put(size=4), 9),
         (put(size=6), 9),
         (put(blake3="0" * 64), 9),
@@ -819,6 +820,17 @@ def test_a_record_may_not_say(change, rule, tmp_path, capsys):
             return change(record)
 
     rejected(capsys, Other(tmp_path, SMALL).save(), rule)
+
+
+@pytest.mark.parametrize("values", [{"sealed_size": 1024}, {"sealed_size": 511}, {"offset": 1024}, {"leaf": 2}, {"leaf": 9}])  # fmt: skip
+def test_a_copy_names_a_member_exactly(values, tmp_path, capsys):
+    class Other(Build):
+        def record(self, number, record):
+            return content(**values)(record) if record["path_hex"] == b"copy".hex() else record
+
+    first = Build(tmp_path, MIXED).save()
+    entry = {"path": b"copy", "data": MIXED[1]["data"], "copy_of": (first, 1)}
+    rejected(capsys, Other(tmp_path, [*SMALL, entry], ID2).save(), 10)
 
 
 def test_a_record_is_what_its_leaf_commits_to(tmp_path, capsys):
