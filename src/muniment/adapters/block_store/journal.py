@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from muniment.adapters.block_store.packs import fsync_folder
+from muniment.adapters.block_store.packs import fsync_file, fsync_folder
 from muniment.errors import FormatError
 
 NAME = "roots.journal"
@@ -50,7 +50,7 @@ class Journal:
         """
         with open(self._path, "rb") as file:
             content = file.read()
-        lines = content.splitlines(keepends=True)
+        lines = _split_lines(content)
         if not lines or (head := _decode(lines[0])) is None or head[:2] != ["roots", _VERSION]:
             raise FormatError(f"{self._path}: line 1 is damaged, or of an unknown version")
         entries, end = [], 0
@@ -67,6 +67,10 @@ class Journal:
                 entries.append(entry)
             end += len(line)
         return str(head[2]), entries, end
+
+    def fsync(self) -> None:
+        """Make durable what a killed process may have left in the cache."""
+        fsync_file(self._path)
 
     def append(self, entry: Entry, end: int) -> int:
         """Write one line at byte `end`, durably; what stood behind is gone. Return the new end."""
@@ -94,6 +98,12 @@ class Journal:
         os.replace(temporary, self._path)
         fsync_folder(self._folder)
         return journal_id, len(content)
+
+
+def _split_lines(content: bytes) -> list[bytes]:
+    """Split at newlines only (`splitlines` knows others too), and keep them."""
+    *lines, rest = content.split(b"\n")
+    return [line + b"\n" for line in lines] + ([rest] if rest else [])
 
 
 def _encode(value: list[str | int]) -> bytes:

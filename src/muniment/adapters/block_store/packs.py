@@ -144,6 +144,16 @@ def _write_all(fd: int, data: bytes, offset: int) -> None:
         view, offset = view[count:], offset + count
 
 
+def fsync_file(path: str) -> None:
+    """Make a file that somebody else wrote, and its name, durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    fsync_folder(os.path.dirname(path))
+
+
 def fsync_folder(path: str) -> None:
     """Make the names in a folder durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +13,7 @@ from muniment.adapters.block_store import locks, maintenance, packs, references
 from muniment.adapters.block_store.index import BlockIndex, DamagedIndexError, remove_index
 from muniment.adapters.block_store.journal import Entry, Journal
 from muniment.adapters.block_store.packs import Location
+from muniment.adapters.block_store.recovery import RebuildReport, Recovery
 from muniment.content.cid import CID, IDENTITY, verify_block
 from muniment.content.dag_pb import MAX_BLOCK_BYTES
 from muniment.content.ports import Pin
@@ -41,15 +41,6 @@ class StoreStats:
     referenced_blocks: int
     referenced_bytes: int
     pins: int
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildReport:
-    """What a rebuild found: blocks in packs, blocks in place, and damage, in words."""
-
-    pack_blocks: int
-    referenced_blocks: int
-    damage: tuple[str, ...]
 
 
 class EmbeddedBlockStore:
@@ -297,29 +288,8 @@ class EmbeddedBlockStore:
         journal_id, end = self.index.journal_mark()
         end = self._journal.append(entry, end)
         with self.index.transaction():
-            self._apply(entry, layout)
+            self._recovery().apply(entry, layout)
             self.index.set_journal_mark(journal_id, end)
-
-    def _apply(self, entry: Entry, layout: references.Layout | None = None) -> list[str]:
-        """Bring one entry of the journal into the index; return what is missing, in words."""
-        index, (first, *rest) = self.index, entry.arguments
-        if entry.action == "pin":
-            index.set_pin(CID.parse(first), rest[0])
-        elif entry.action == "unpin":
-            index.set_pin(CID.parse(first), None)
-        elif entry.action == "detach":
-            index.set_directory(first, None)
-        elif entry.action == "attach":
-            root = CID.parse(rest[0])
-            if layout is None:
-                layout = references.lay_out_directory(
-                    root, self.folder, first, self.get, verify=False
-                )
-            index.set_directory(first, root)
-            for path, rows in layout.references.items():
-                index.add_blocks(rows, path)
-            return layout.problems
-        return []
 
     # Recovery
 
@@ -382,7 +352,7 @@ class EmbeddedBlockStore:
                 self.folder, self.index, reachable, pack_bytes=self._pack_bytes, dry_run=dry_run
             )
             if not dry_run:
-                self._shorten_journal()
+                self._recovery().shorten_journal()
             return report
 
     @contextmanager
@@ -401,7 +371,7 @@ class EmbeddedBlockStore:
                 self.close()
                 self._open_for_writing()
             else:
-                self._catch_up()
+                self._recovery().catch_up()
             yield
 
     def _open_for_reading(self) -> BlockIndex:
@@ -418,115 +388,28 @@ class EmbeddedBlockStore:
                 os.unlink(os.path.join(self.folder, packs.FOLDER, name))
         try:
             self._index = BlockIndex(self.folder, create=False)
-            self._catch_up(everything=True)
+            self._recovery().catch_up(everything=True)
         except FileNotFoundError:
             self._rebuild()
         except DamagedIndexError as error:
             _log.warning("%s", error)
             self._rebuild()
 
+    def _recovery(self) -> Recovery:
+        return Recovery(self.folder, self.index, self._journal, self.get)
+
     def _rebuild(self) -> RebuildReport:
         self.close()
         try:
-            return self._fill_index()
+            return self._fill()
         except DamagedIndexError:
             self.close()
             remove_index(self.folder)
-            return self._fill_index()
+            return self._fill()
 
-    def _fill_index(self) -> RebuildReport:
-        """Fill the index, emptied before, from everything on disk; others see the old one until all is done."""
+    def _fill(self) -> RebuildReport:
         self._index = BlockIndex(self.folder, create=True)
-        damage: list[str] = []
-        with self._index.transaction():
-            self._index.clear()
-            for path in packs.list_packs(self.folder):
-                damage += self._adopt_pack(path, 0, known=False)
-            damage += self._read_journal()
-        for line in damage:
-            _log.warning("found while rebuilding the index: %s", line)
-        totals = self._index.totals()
-        return RebuildReport(
-            totals.get(True, (0, 0))[0], totals.get(False, (0, 0))[0], tuple(damage)
-        )
-
-    def _catch_up(self, *, everything: bool = False) -> None:
-        """Bring into the index what is on disk, but was not in it yet when a process died."""
-        last = self.index.last_pack()
-        number = packs.pack_number(last[0]) if last else 0
-        if everything or os.path.exists(os.path.join(self.folder, packs.pack_path(number + 1))):
-            indexed = self.index.packs()
-            paths = packs.list_packs(self.folder)
-        else:
-            indexed = {last[0]: last[1:]} if last else {}
-            paths = list(indexed)
-        for path in paths:
-            size, closed = indexed.get(path, (0, False))
-            if not closed and size != _size(os.path.join(self.folder, path)):
-                self._adopt_pack(path, size, known=True)
-        if self._journal.size() != self.index.journal_mark()[1]:
-            self._read_journal()
-
-    def _adopt_pack(self, path: str, start: int, *, known: bool) -> list[str]:
-        """Index a pack from `start` on.
-
-        What follows the last whole block was torn off by a crash and is cut off, if all acknowledged blocks are `known`; otherwise it
-        could be a damaged one, so it stays, and the pack is closed.
-        """
-        size = _size(os.path.join(self.folder, path))
-        if size < start:
-            damage = [f"{path}: expected {start} bytes, got {size}"]
-            with self.index.transaction():
-                self.index.set_pack(path, start, closed=True)
-            _log.error("%s", damage[0])
-            return damage
-        found = packs.scan(self.folder, path, start)
-        end = found.end if size >= len(packs.HEADER) else 0
-        if start == 0 and not packs.has_our_header(self.folder, path):
-            found.damage.append(f"{path}: it does not begin as a pack does")
-            known = False
-        if end < size and known:
-            os.truncate(os.path.join(self.folder, path), end)
-            size = end
-        with self.index.transaction():
-            rows = ((cid.to_v1(), place.offset, place.length) for cid, place in found.blocks)
-            self.index.add_blocks(rows, path)
-            self.index.set_pack(path, size, closed=bool(found.damage) and not known)
-        return found.damage
-
-    def _read_journal(self) -> list[str]:
-        """Bring the rest of the journal into the index; write it anew if it is gone, or shorter than it was."""
-        known_id, known_bytes = self.index.journal_mark()
-        if (self._journal.size() or 0) < known_bytes or self._journal.size() is None:
-            self._replace_journal()
-            return []
-        journal_id, entries, end = self._journal.read(known_bytes)
-        is_other = journal_id != known_id
-        if is_other:
-            _, entries, end = self._journal.read(0)
-        problems: list[str] = []
-        with self.index.transaction():
-            if is_other:
-                self.index.clear(roots_only=True)
-            for entry in entries:
-                problems += self._apply(entry)
-            self.index.set_journal_mark(journal_id, end)
-        return problems
-
-    def _shorten_journal(self) -> None:
-        pins, directories = self.index.pins(), self.index.directories()
-        if len(self._journal.read(0)[1]) > len(pins) + len(directories):
-            self._replace_journal()
-
-    def _replace_journal(self) -> None:
-        pins, directories = self.index.pins(), self.index.directories()
-        entries = chain(
-            (Entry("pin", (str(pin.cid), pin.name)) for pin in pins),
-            (Entry("attach", (path, str(root))) for path, root in directories.items()),
-        )
-        mark = self._journal.replace(entries)
-        with self.index.transaction():
-            self.index.set_journal_mark(*mark)
+        return self._recovery().fill()
 
 
 def _batches(
@@ -555,13 +438,6 @@ def _batches(
 
 def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _first(problems: list[str]) -> str:
