@@ -51,7 +51,8 @@ class RestoreTarget:
         """
         parent, name = self._parent(scanned.path)
         self._refuse_existing(parent, name, scanned.path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._drop_temporary(parent)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._temporary, flags, 0o600, dir_fd=parent)
         try:
             try:
@@ -63,8 +64,7 @@ class RestoreTarget:
                 os.close(descriptor)
             os.rename(self._temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._temporary, dir_fd=parent)
+            self._drop_temporary(parent)
             raise
 
     def write_link(self, scanned: ScannedFile) -> None:
@@ -72,12 +72,15 @@ class RestoreTarget:
         parent, name = self._parent(scanned.path)
         self._refuse_existing(parent, name, scanned.path)
         assert scanned.target is not None
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._temporary, dir_fd=parent)
+        self._drop_temporary(parent)
         os.symlink(scanned.target, self._temporary, dir_fd=parent)
-        times = (scanned.mtime_ns, scanned.mtime_ns)
-        os.utime(self._temporary, ns=times, dir_fd=parent, follow_symlinks=False)
-        os.rename(self._temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        try:
+            times = (scanned.mtime_ns, scanned.mtime_ns)
+            os.utime(self._temporary, ns=times, dir_fd=parent, follow_symlinks=False)
+            os.rename(self._temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            self._drop_temporary(parent)
+            raise
 
     def finish_folder(self, scanned: ScannedFile) -> None:
         """Give a folder its mode and times; to be done when nothing more is put into it."""
@@ -91,14 +94,19 @@ class RestoreTarget:
         return self._folder(folder), name
 
     def _folder(self, path: bytes) -> int:
-        """Return a descriptor of a folder, making it and those above it."""
-        if not path:
-            return self._root
-        descriptor = self._folders.get(path)
-        if descriptor is not None:
-            return descriptor
-        above, _slash, name = path.rpartition(b"/")
-        parent = self._folder(above)
+        """Return a descriptor of a folder, making it and those above it (2,048 at most: too many to recurse)."""
+        missing = []
+        while path and path not in self._folders:
+            missing.append(path)
+            path = path.rpartition(b"/")[0]
+        descriptor = self._folders[path] if path else self._root
+        for below in reversed(missing):
+            descriptor = self._open_folder(descriptor, below)
+        return descriptor
+
+    def _open_folder(self, parent: int, path: bytes) -> int:
+        """Open, or make, the folder at `path`, whose parent folder is open as `parent`."""
+        name = path.rpartition(b"/")[2]
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=parent)
         try:
@@ -111,6 +119,11 @@ class RestoreTarget:
             os.close(self._folders.pop(next(iter(self._folders))))
         self._folders[path] = descriptor
         return descriptor
+
+    def _drop_temporary(self, parent: int) -> None:
+        """Remove what a killed run left, or somebody put there: it is never written into, as it may be a link."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._temporary, dir_fd=parent)
 
     def _refuse_existing(self, parent: int, name: bytes, path: bytes) -> None:
         try:

@@ -75,8 +75,11 @@ def restore_files(
     first = next(iterator, [])
     second = next(iterator, None)
     if second is None and sum(wanted.file.scanned.size for wanted in first) <= _INLINE_BYTES:
-        outcomes: Iterable[RestoreReport] = [_Restorer(*arguments)(first)]
-        _collect(report, outcomes, advance)
+        restorer = _Restorer(*arguments)
+        try:
+            _collect(report, [restorer(first)], advance)
+        finally:
+            restorer.close()
     else:
         rest = (task for part in ([first], [second] if second else [], iterator) for task in part)
         with WorkerPool(worker_count, _Restorer, *arguments) as pool:
@@ -172,6 +175,7 @@ class _Restorer:
     def __init__(self, commits: Path, target: Path, overwrite: bool) -> None:  # noqa: FBT001  # picklable arguments
         self._commits = commits
         self._target = RestoreTarget(target, overwrite=overwrite)
+        self._folders: dict[str, CommitFolder] = {}
         self._tars: dict[str, TarView] = {}
 
     def __call__(self, task: list[Wanted]) -> RestoreReport:
@@ -186,6 +190,12 @@ class _Restorer:
                 report.files += 1
                 report.size_bytes += scanned.size
         return report
+
+    def close(self) -> None:
+        """Close the files; a worker process leaves that to its end."""
+        self._target.close()
+        for folder in self._folders.values():
+            folder.close()
 
     def _pieces(self, wanted: Wanted) -> Iterable[bytes]:
         file, place = wanted.file, wanted.file.place
@@ -207,7 +217,7 @@ class _Restorer:
 
     def _tar(self, commit_id: str) -> TarView:
         if commit_id not in self._tars:
-            folder = CommitFolder(self._commits / commit_id)
+            folder = self._folders[commit_id] = CommitFolder(self._commits / commit_id)
             self._tars[commit_id] = TarView(folder, read_manifest(folder))
         return self._tars[commit_id]
 

@@ -19,6 +19,7 @@ from muniment.archive.catalog import ClaimedFile, ContentPlace, Kind, ScannedFil
 from muniment.archive.journal import Entry, FileDigests
 from muniment.archive.media_type import HEAD_BYTES, media_type
 from muniment.archive.sealing import (
+    EMPTY_MEMBER_BYTES,
     LARGE_FILE_BYTES,
     Answer,
     ChunkDigested,
@@ -111,9 +112,7 @@ class SealingWorker:
             parts.append(tarball.header(leaf, len(member)))
             parts.append(member)
             digest = blake3(member).digest()
-            entries.append(
-                _entry(item, self._place(leaf, offset, len(member), item.sealed), copy, digest)
-            )
+            entries.append(_entry(item, self._place(leaf, offset, item.sealed), copy, digest))
             offset += _HEADER_BYTES + len(member)
             leaf += 1
         self._write(request.offset, parts)
@@ -153,15 +152,17 @@ class SealingWorker:
                 end += len(piece)
             scanned = source.unchanged(request.file.scanned)
         self._write(request.offset, [tarball.header(request.leaf, end - start)])
-        sealed = SealedFile(request.file.file_id, scanned, plain.digest(), name, packed.size)
+        sealed = SealedFile(
+            request.file.file_id, scanned, plain.digest(), name, packed.size, end - start
+        )
         held = _Held(sealed, request.file_key, media_type(scanned.path, head), b"")
-        place = self._place(request.leaf, request.offset, end - start, sealed)
+        place = self._place(request.leaf, request.offset, sealed)
         return _entry(held, place, None, ciphertext.digest()), end
 
-    def _place(self, leaf: int, offset: int, sealed_size: int, file: SealedFile) -> ContentPlace:
+    def _place(self, leaf: int, offset: int, file: SealedFile) -> ContentPlace:
         start = offset + _HEADER_BYTES
         return ContentPlace(
-            self._commit_id, leaf, start, sealed_size, file.packed_size, file.compression
+            self._commit_id, leaf, start, file.sealed_size, file.packed_size, file.compression
         )
 
     def _alive(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -390,12 +391,8 @@ def _seal_small(file: ClaimedFile, file_key: bytes, compression: str) -> _Held:
     """Read and seal a file that fits in memory, or a folder or link, which have no content."""
     scanned = file.scanned
     if scanned.kind is not Kind.FILE:
-        return _Held(
-            SealedFile(file.file_id, scanned, None, "none", 0),
-            file_key,
-            "",
-            _empty_member(file_key),
-        )
+        sealed = SealedFile(file.file_id, scanned, None, "none", 0, EMPTY_MEMBER_BYTES)
+        return _Held(sealed, file_key, "", _empty_member(file_key))
     with _Source(scanned.path) as source:
         if source.size > LARGE_FILE_BYTES:
             raise _UnreadableError(f"it grew to {source.size} bytes since it was scanned")
@@ -404,8 +401,9 @@ def _seal_small(file: ClaimedFile, file_key: bytes, compression: str) -> _Held:
     if len(data) != scanned.size:
         raise _ChangedError("it changed while it was read")
     name, packed = comp.pack(data, compression)
-    sealed = SealedFile(file.file_id, scanned, blake3(data).digest(), name, len(packed))
     member = sealed_stream.seal(records.content_key(file_key), packed)
+    digest = blake3(data).digest()
+    sealed = SealedFile(file.file_id, scanned, digest, name, len(packed), len(member))
     return _Held(sealed, file_key, media_type(scanned.path, data[:HEAD_BYTES]), member)
 
 
@@ -418,7 +416,7 @@ def _hash_once(
         for piece in alive(source.pieces()):
             hasher.update(piece)
         scanned = source.unchanged(file.scanned)
-    sealed = SealedFile(file.file_id, scanned, hasher.digest(), "none", 0)
+    sealed = SealedFile(file.file_id, scanned, hasher.digest(), "none", 0, EMPTY_MEMBER_BYTES)
     return _Held(sealed, file_key, media_type(scanned.path, head), b"")
 
 

@@ -35,6 +35,24 @@ def decode(data: bytes, type_: type[T], *, what: str, size_max: int) -> T:
         canonical = encode(value)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise FormatError(f"{what} is not valid: {error}") from error
+    _check_values(value, what)
     if canonical != data:
         raise FormatError(f"{what} is not canonical JSON (RFC 8785)")
     return value
+
+
+def _check_values(value: object, what: str) -> None:
+    """Check what types that take any value leave open: that names are ASCII, and numbers integers in range."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if not all(name.isascii() for name in item):
+                raise FormatError(f"{what} has a name that is not ASCII")
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, msgspec.Struct):
+            waiting += [getattr(item, name) for name in item.__struct_fields__]
+        elif isinstance(item, float) or (isinstance(item, int) and abs(item) > INTEGER_MAX):
+            raise FormatError(f"{what} has a number that is no integer of at most 53 bits")

@@ -4,7 +4,8 @@ An append-only file in the staging folder. A frame is appended only when everyth
 that was killed goes on behind the last whole frame. It holds the file keys until they are sealed in `keys.age`; it is
 readable by its owner only and removed with the staging folder.
 
-A frame is u32(length) ‖ u32(CRC-32 of the payload) ‖ payload; a torn last frame is ignored and overwritten.
+A frame is u32(length) ‖ u32(CRC-32 of the payload) ‖ payload; a torn last frame is ignored and overwritten,
+and so are zeros, which a power cut leaves where a file had grown before its bytes were written (no frame is empty).
 """
 
 import zlib
@@ -97,7 +98,7 @@ def read(file: BinaryIO) -> Iterator[tuple[Frame, int]]:
     while True:
         header = file.read(_HEADER_BYTES)
         length = int.from_bytes(header[:4], "big")
-        if len(header) < _HEADER_BYTES or length > _FRAME_BYTES_MAX:
+        if len(header) < _HEADER_BYTES or not 0 < length <= _FRAME_BYTES_MAX:
             return
         payload = file.read(length)
         if len(payload) < length or zlib.crc32(payload) != int.from_bytes(header[4:], "big"):

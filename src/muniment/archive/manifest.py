@@ -4,6 +4,7 @@ import base64
 import itertools
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -25,9 +26,9 @@ BESIDE_NAMES = (KEYRING_NAME, TIMESTAMP_NAME, RFC3161_NAME)
 MANIFEST_BYTES_MAX = 64 << 20
 
 Positive = Annotated[int, Meta(ge=1, le=canonical.INTEGER_MAX)]
-Sha256 = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
-Blake3 = Annotated[str, Meta(pattern="^blake3:[0-9a-f]{64}$")]
-_FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,120}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+Blake3 = Annotated[str, Meta(pattern=r"^blake3:[0-9a-f]{64}\Z")]
+_FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,120}\Z")]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +38,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Organization(_Part, frozen=True):
     """Whose commit it is."""
 
-    id: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
     name: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -124,7 +125,9 @@ class Manifest(_Part, frozen=True):
 
     format: Literal["muniment-commit/1"]
     commit_id: CommitId
-    created_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    created_at: Annotated[
+        str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
+    ]
     organization: Organization
     chain: Chain
     merkle: Merkle
@@ -178,8 +181,18 @@ def decode(data: bytes) -> Manifest:
         raise FormatError(
             "the manifest's chain is contradictory: exactly the first commit has no previous one"
         )
+    _check_times(manifest)
     _check_packaging(manifest)
     return manifest
+
+
+def _check_times(manifest: Manifest) -> None:
+    """Check that the manifest's times are in the calendar."""
+    for text in (manifest.created_at, manifest.commit_id[:16]):
+        try:
+            datetime.fromisoformat(text)
+        except ValueError as error:
+            raise FormatError(f"the manifest has a time that does not exist: {text}") from error
 
 
 def _check_packaging(manifest: Manifest) -> None:

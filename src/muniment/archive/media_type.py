@@ -2,10 +2,14 @@
 
 import mimetypes
 import os
+import re
 from functools import cache
 
 HEAD_BYTES = 4096
 _UNKNOWN = "application/octet-stream"
+_NAME = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+PATTERN = f"{_NAME}/{_NAME}"
+"""Regular expression of a media type (RFC 6838, section 4.2)."""
 # Only Python's own table: what the machine's administrator installed would make the same file differ between machines.
 _BY_EXTENSION = {**mimetypes.MimeTypes(filenames=()).types_map[True]}
 
@@ -57,4 +61,5 @@ def _by_magic(head: bytes) -> str:
         found: str = puremagic.from_string(head, mime=True)  # type: ignore[attr-defined]
     except Exception:  # noqa: BLE001  # puremagic raises several kinds; not knowing is an answer here
         return _UNKNOWN
-    return found or _UNKNOWN
+    found = found.strip()  # its table has types with blanks, and some without any type
+    return found if re.fullmatch(PATTERN, found) else _UNKNOWN

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Protocol
 
 from muniment.archive.manifest import Par2
+from muniment.errors import UsageError
 
 _SOURCE_BLOCKS_WANTED = (
     800  # small enough that scattered damage costs few blocks, large enough to stay fast
 )
-_SOURCE_BLOCKS_MAX = 32_768  # PAR2 2.0
+SOURCE_BLOCKS_MAX = 32_768  # PAR2 2.0
 _BLOCK_UNIT = 4096
 
 
@@ -19,11 +20,18 @@ def plan(sizes: Sequence[int], percent: int) -> Par2 | None:
     Args:
         sizes: Bytes of the files to be covered.
         percent: Wanted parity; 0 means none at all.
+
+    Raises:
+        UsageError: There are more files than PAR2 has blocks for.
     """
     if percent == 0:
         return None
+    if len(sizes) > SOURCE_BLOCKS_MAX:
+        raise UsageError(
+            f"parity covers at most {SOURCE_BLOCKS_MAX} files, got {len(sizes)}: use larger chunks"
+        )
     block = _BLOCK_UNIT * max(1, -(-sum(sizes) // (_SOURCE_BLOCKS_WANTED * _BLOCK_UNIT)))
-    while (blocks := _blocks(sizes, block)) > _SOURCE_BLOCKS_MAX:
+    while (blocks := _blocks(sizes, block)) > SOURCE_BLOCKS_MAX:
         block *= 2
     largest = -(-max(sizes) // block)
     return Par2(block_bytes=block, recovery_blocks=max(largest, -(-blocks * percent // 100)))

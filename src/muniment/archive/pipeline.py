@@ -8,6 +8,7 @@ promise, or a place in the queue. upload: the commit moves into the store as one
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from muniment.archive.catalog import (
     TimestampState,
 )
 from muniment.archive.commit_dag import CommitDag, commit_dag
-from muniment.archive.journal import Batch, Entry, FileDigests, Frame, TarEnd
+from muniment.archive.journal import Batch, Entry, FileDigests, Frame
 from muniment.archive.keyring import Keyring
 from muniment.archive.manifest import (
     Chain,
@@ -37,6 +38,7 @@ from muniment.archive.manifest import (
 )
 from muniment.archive.merkle import MerkleTree, leaf_hash
 from muniment.archive.record import content_key
+from muniment.archive.records_file import NAME as RECORDS_NAME
 from muniment.archive.records_file import write_records
 from muniment.archive.sealing import Copy, SealingRun, Staging, Workers
 from muniment.archive.signing import SigningKey
@@ -44,6 +46,7 @@ from muniment.errors import KeyUnavailableError, MunimentError
 
 MIB = 1 << 20
 _CHUNKS_WANTED = 20  # of a commit smaller than that many chunks of full size: then one lost chunk costs 5 % of parity
+_CHUNKS_MAX = parity.SOURCE_BLOCKS_MAX // 2  # padding may add an eighth to what is expected
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -211,14 +214,19 @@ class Pipeline:
         )
 
     def _chunk_bytes_for(self, source_bytes: int, files: int) -> int:
-        """Cut a small commit into smaller chunks, so that parity for any one of them is not parity for all."""
+        """Cut a small commit into smaller chunks, so that parity for any one of them is not parity for all.
+
+        A file so large that it would need more chunks than parity can cover gets larger ones.
+        """
         expected = source_bytes + files * 2 * tarball.BLOCK_BYTES
         wanted = -(-expected // (_CHUNKS_WANTED * MIB)) * MIB
-        return min(self._policy.chunk_bytes, max(wanted, MIB))
+        least = -(-expected // (_CHUNKS_MAX * MIB)) * MIB
+        chosen = min(self._policy.chunk_bytes, max(wanted, MIB))
+        return chosen if chosen * _CHUNKS_MAX >= expected else least
 
     def _finish(self, commit: CommitRow, result: ArchiveResult) -> None:
         """Run the stages that are left for one commit."""
-        stages: dict[CommitState, Callable[[CommitRow, CommitStaging], CommitRow]] = {
+        stages: dict[CommitState, Callable[[CommitRow, CommitStaging, _Sealed], CommitRow]] = {
             CommitState.SEALED: self._build_tree,
             CommitState.TREE_BUILT: self._package,
             CommitState.PACKAGED: self._sign,
@@ -229,52 +237,55 @@ class Pipeline:
         try:
             staging.create()
             frames = staging.open_journal()
+            if commit.state is CommitState.COLLECTED and not self._seal(
+                commit, staging, frames, result
+            ):
+                self._catalog.drop_commit(commit.commit_id)
+                staging.remove()
+                return
+            sealed = _Sealed(staging.frames())
             if commit.state is CommitState.COLLECTED:
-                sealed = self._seal(commit, staging, frames, result)
-                if sealed is None:
-                    staging.remove()
-                    return
-                commit = sealed
-            del frames
+                commit = self._catalog.advance(
+                    commit.commit_id,
+                    CommitState.SEALED,
+                    leaf_count=len(sealed.entries),
+                    source_bytes=sum(entry.scanned.size for entry in sealed.entries),
+                )
             while commit.state is not CommitState.STORED:
-                commit = stages[commit.state](commit, staging)
+                commit = stages[commit.state](commit, staging, sealed)
         finally:
             staging.close()
         staging.remove()
         result.commits.append(commit)
 
     def _seal(
-        self, commit: CommitRow, staging: CommitStaging, frames: list[Frame], result: ArchiveResult
-    ) -> CommitRow | None:
+        self,
+        commit: CommitRow,
+        staging: CommitStaging,
+        frames: Iterable[Frame],
+        result: ArchiveResult,
+    ) -> bool:
+        """Seal what is not sealed yet; returns whether anything is."""
         resumed = sealing.replay(frames, commit.commit_id)
+        if resumed.ended is not None:
+            return True
         claimed_bytes = sum(file.scanned.size for file in self._catalog.claimed(commit.commit_id))
         self._progress.stage(commit.commit_id, "seal", claimed_bytes)
-        end = resumed.ended
-        if end is None:
-            staging.drop_from(resumed.offset)
-            run = SealingRun(
-                commit_id=commit.commit_id,
-                chunk_bytes=commit.chunk_bytes,
-                compression=self._policy.compression,
-                workers=staging.workers(),
-                staging=staging,
-                known=self._known,
-                random=self._random,
-                resumed=resumed,
-                on_progress=lambda files, size_bytes: self._progress.advance(size_bytes, files),
-            )
-            end = run.run(self._catalog.claimed(commit.commit_id))
-            self._report(run.failures, result)
-        if end.leaf_count == 0:
-            self._catalog.drop_commit(commit.commit_id)
-            return None
-        source_bytes = sum(entry.scanned.size for entry in _entries(staging))
-        return self._catalog.advance(
-            commit.commit_id,
-            CommitState.SEALED,
-            leaf_count=end.leaf_count,
-            source_bytes=source_bytes,
+        staging.drop_from(resumed.offset)
+        run = SealingRun(
+            commit_id=commit.commit_id,
+            chunk_bytes=commit.chunk_bytes,
+            compression=self._policy.compression,
+            workers=staging.workers(),
+            staging=staging,
+            known=self._known,
+            random=self._random,
+            resumed=resumed,
+            on_progress=lambda files, size_bytes: self._progress.advance(size_bytes, files),
         )
+        end = run.run(self._catalog.claimed(commit.commit_id))
+        self._report(run.failures, result)
+        return end.leaf_count > 0
 
     def _report(self, failures: list[sealing.Failure], result: ArchiveResult) -> None:
         now = int(self._clock())
@@ -288,59 +299,51 @@ class Pipeline:
         result.problems += problems
         result.vanished += len(vanished)
 
-    def _build_tree(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+    def _build_tree(
+        self, commit: CommitRow, staging: CommitStaging, sealed: "_Sealed"
+    ) -> CommitRow:
         self._progress.stage(commit.commit_id, "build tree", 0)
         leaves = [
-            leaf_hash(entry.fields_digest, entry.ciphertext_digest) for entry in _entries(staging)
+            leaf_hash(entry.fields_digest, entry.ciphertext_digest) for entry in sealed.entries
         ]
-        pieces = write_records(len(leaves), lambda: _entries(staging))
-        staging.append([staging.write(manifests.RECORDS_NAME, pieces)])
+        sealed.add(staging, [staging.write(RECORDS_NAME, write_records(sealed.entries))])
         return self._catalog.advance(
             commit.commit_id, CommitState.TREE_BUILT, merkle_root=MerkleTree(leaves).root
         )
 
-    def _package(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
-        files = _digests(staging)
+    def _package(self, commit: CommitRow, staging: CommitStaging, sealed: "_Sealed") -> CommitRow:
         self._progress.stage(commit.commit_id, "package", 0)
-        par2 = parity.plan([file.size for file in files.values()], self._policy.parity_percent)
+        sizes = [file.size for file in sealed.files.values()]
+        par2 = parity.plan(sizes, self._policy.parity_percent)
         if par2 is not None:
-            names = self._parity.create(staging.files, commit.commit_id, sorted(files), par2)
-            staging.append(staging.digest(names))
+            names = self._parity.create(staging.files, commit.commit_id, sorted(sealed.files), par2)
+            sealed.add(staging, staging.digest(names))
         return self._catalog.advance(commit.commit_id, CommitState.PACKAGED)
 
-    def _sign(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+    def _sign(self, commit: CommitRow, staging: CommitStaging, sealed: "_Sealed") -> CommitRow:
         self._progress.stage(commit.commit_id, "sign", 0)
-        keyring = Keyring(
-            commit.commit_id, b"".join([entry.file_key for entry in _entries(staging)])
-        )
+        keyring = Keyring(commit.commit_id, b"".join([entry.file_key for entry in sealed.entries]))
         staging.write(manifests.KEYRING_NAME, [self._seal_keyring(keyring)])
         head = self._catalog.chain_head()
-        signed = manifests.sign(self._manifest(commit, staging, head), self._signing_key())
-        manifest_digests = staging.write(manifests.MANIFEST_NAME, [signed])
-        staging.append([manifest_digests])
+        signed = manifests.sign(self._manifest(commit, sealed, head), self._signing_key())
+        digests = staging.write(manifests.MANIFEST_NAME, [signed])
+        sealed.add(staging, [digests])
         return self._catalog.advance(
             commit.commit_id,
             CommitState.SIGNED,
             sequence=1 if head is None or head.sequence is None else head.sequence + 1,
-            manifest_sha256=manifest_digests.sha256,
-            sealed_bytes=sum(file.size for file in _digests(staging).values()),
+            manifest_sha256=digests.sha256,
+            sealed_bytes=sum(file.size for file in sealed.files.values()),
         )
 
-    def _manifest(
-        self, commit: CommitRow, staging: CommitStaging, head: CommitRow | None
-    ) -> Manifest:
-        files = _digests(staging)
-        files.pop(manifests.MANIFEST_NAME, None)
-        end = next(frame for frame in staging.frames() if isinstance(frame, TarEnd))
-        assert commit.merkle_root is not None
-        sealed = [
-            manifests.SealedFile(
-                name, file.size, f"sha256:{file.sha256.hex()}", f"blake3:{file.blake3.hex()}"
-            )
-            for name, file in sorted(files.items())
-        ]
+    def _manifest(self, commit: CommitRow, sealed: "_Sealed", head: CommitRow | None) -> Manifest:
+        # A run that was killed after writing the manifest has it in its journal.
+        files = {
+            name: file for name, file in sealed.files.items() if name != manifests.MANIFEST_NAME
+        }
         covered = [file.size for name, file in files.items() if not name.endswith(".par2")]
-        prefix = f"{commit.commit_id}_"
+        tar_bytes = sealed.tar_bytes
+        assert commit.merkle_root is not None
         return Manifest(
             format="muniment-commit/1",
             commit_id=commit.commit_id,
@@ -352,20 +355,27 @@ class Pipeline:
             ),
             packaging=Packaging(
                 format="tar+split+par2",
-                tar_bytes=end.tar_bytes,
+                tar_bytes=tar_bytes,
                 chunk_bytes=commit.chunk_bytes,
-                chunk_count=-(-end.tar_bytes // commit.chunk_bytes),
-                chunk_prefix=prefix,
+                chunk_count=-(-tar_bytes // commit.chunk_bytes),
+                chunk_prefix=f"{commit.commit_id}_",
                 par2=parity.plan(covered, self._policy.parity_percent)
                 if len(covered) < len(files)
                 else None,
             ),
-            sealed=sealed,
+            sealed=[
+                manifests.SealedFile(
+                    name, file.size, f"sha256:{file.sha256.hex()}", f"blake3:{file.blake3.hex()}"
+                )
+                for name, file in sorted(files.items())
+            ],
             keys=Keys(manifests.signer(self._signing_key().verify_key)),
             software=Software("muniment", __version__),
         )
 
-    def _timestamp(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+    def _timestamp(
+        self, commit: CommitRow, staging: CommitStaging, _sealed: "_Sealed"
+    ) -> CommitRow:
         self._progress.stage(commit.commit_id, "timestamp", 0)
         beside = self._timestamper.stamp((staging.files / manifests.MANIFEST_NAME).read_bytes())
         for name, data in beside.items():
@@ -374,9 +384,9 @@ class Pipeline:
         state = TimestampState.PENDING if stamped else TimestampState.QUEUED
         return self._catalog.advance(commit.commit_id, CommitState.TIMESTAMPED, timestamp=state)
 
-    def _upload(self, commit: CommitRow, staging: CommitStaging) -> CommitRow:
+    def _upload(self, commit: CommitRow, staging: CommitStaging, sealed: "_Sealed") -> CommitRow:
         self._progress.stage(commit.commit_id, "upload", 0)
-        dag = commit_dag(_digests(staging).values())
+        dag = commit_dag(sealed.files.values())
         self._store.adopt(commit.commit_id, staging.files, dag)
         archived = (
             ArchivedFile(
@@ -388,9 +398,36 @@ class Pipeline:
                 entry.media_type,
                 entry.place,
             )
-            for leaf, entry in enumerate(_entries(staging))
+            for leaf, entry in enumerate(sealed.entries)
         )
         return self._catalog.finish(commit.commit_id, archived, commit_cid=str(dag.root))
+
+
+class _Sealed:
+    """What the journal of a sealed commit says; a batch is bounded, so it is held in memory.
+
+    Attributes:
+        entries: The leaves, in order.
+        files: The sealed files that are complete, by name.
+        tar_bytes: Size of the tar.
+    """
+
+    def __init__(self, frames: Iterable[Frame]) -> None:
+        self.entries: list[Entry] = []
+        self.files: dict[str, FileDigests] = {}
+        self.tar_bytes = 0
+        for frame in frames:
+            if isinstance(frame, Batch):
+                self.entries += frame.entries
+            elif isinstance(frame, FileDigests):
+                self.files[frame.name] = frame  # one that was written again has its last digests
+            else:
+                self.tar_bytes = frame.tar_bytes
+
+    def add(self, staging: CommitStaging, files: Sequence[FileDigests]) -> None:
+        """Journal files that are complete now."""
+        staging.append(files)
+        self.files.update({file.name: file for file in files})
 
 
 def _chain(head: CommitRow | None) -> Chain:
@@ -404,17 +441,6 @@ def _chain(head: CommitRow | None) -> Chain:
     return Chain(head.sequence + 1, previous)
 
 
-def _entries(staging: CommitStaging) -> Iterator[Entry]:
-    for frame in staging.frames():
-        if isinstance(frame, Batch):
-            yield from frame.entries
-
-
-def _digests(staging: CommitStaging) -> dict[str, FileDigests]:
-    """Return the sealed files by name; a file that was written again has its last digests."""
-    return {frame.name: frame for frame in staging.frames() if isinstance(frame, FileDigests)}
-
-
 class _KnownContent:
     """Contents of finished commits that can be copied: those whose keyrings this machine can open."""
 
@@ -422,12 +448,19 @@ class _KnownContent:
         self._catalog, self._open_keyring = catalog, open_keyring
         self._keyrings: dict[str, Keyring | None] = {}
 
+    @cached_property
+    def _is_first(self) -> bool:
+        """Whether nothing is archived yet, so that asking for every file would find nothing."""
+        return self._catalog.totals().archived_files == 0
+
     def sizes(self, sizes: list[int]) -> set[int]:
         return self._catalog.known_sizes(sizes)
 
     def find(self, digests: list[bytes]) -> dict[bytes, Copy]:
-        copies = {}
-        for digest, place in self._catalog.find_content(digests).items() if digests else ():
+        copies: dict[bytes, Copy] = {}
+        if not digests or self._is_first:
+            return copies
+        for digest, place in self._catalog.find_content(digests).items():
             keyring = self._keyring(place.commit_id)
             if keyring is not None:
                 try:

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from muniment.archive import canonical, sealed_stream
 from muniment.archive.catalog import ArchivedFile, ContentPlace, Kind, ScannedFile
+from muniment.archive.media_type import PATTERN as MEDIA_TYPE_PATTERN
 from muniment.archive.merkle import FIELDS_PREFIX
 from muniment.errors import FormatError
 
@@ -21,13 +22,16 @@ CONTENT_KEY_CONTEXT = "muniment 2026-11-21 content key"
 FIELD_SALT_CONTEXT = "muniment 2026-11-21 field salt"
 
 PATH_BYTES_MAX = 4096
+NANOSECONDS_MAX = (1 << 63) - 1  # what file systems and databases hold: the years 1678 to 2261
 SEALED_RECORD_BYTES_MAX = 65_536
 
 Natural = Annotated[int, Meta(ge=0, le=canonical.INTEGER_MAX)]
-Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-PathHex = Annotated[str, Meta(pattern="^([0-9a-f]{2})+$", max_length=2 * PATH_BYTES_MAX)]
-Nanoseconds = Annotated[str, Meta(pattern="^(0|-?[1-9][0-9]{0,18})$")]
-CommitId = Annotated[str, Meta(pattern="^[0-9]{8}T[0-9]{6}Z-[a-z2-7]{8}$")]
+# Patterns end in \Z: `$` would also take a line feed at the end.
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+PathHex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})+\Z", max_length=2 * PATH_BYTES_MAX)]
+Nanoseconds = Annotated[str, Meta(pattern=r"^(0|-?[1-9][0-9]{0,18})\Z")]
+CommitId = Annotated[str, Meta(pattern=r"^[0-9]{8}T[0-9]{6}Z-[a-z2-7]{8}\Z")]
+MediaType = Annotated[str, Meta(pattern=f"^{MEDIA_TYPE_PATTERN}\\Z")]
 
 
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +56,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path_hex: PathHex
     blake3: Hex32 | UnsetType = UNSET
     content: Content | UnsetType = UNSET
-    media_type: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    media_type: MediaType | UnsetType = UNSET
     size: Natural | UnsetType = UNSET
     target_hex: PathHex | UnsetType = UNSET
 
@@ -169,6 +173,8 @@ def open_record(
 def _check(record: Record, what: str) -> None:
     """Check what types alone do not say (section 7)."""
     check_path(record.path, what)
+    if max(abs(int(record.mtime_ns)), abs(int(record.ctime_ns))) > NANOSECONDS_MAX:
+        raise FormatError(f"{what} has a time that does not fit 64 bits")
     is_file = record.kind == "file"
     for name in ("size", "blake3", "media_type"):
         if (getattr(record, name) is not UNSET) != is_file:
@@ -177,6 +183,8 @@ def _check(record: Record, what: str) -> None:
             )
     if (record.target_hex is not UNSET) != (record.kind == "symlink"):
         raise FormatError(f"{what}: target_hex belongs to links, and to every link")
+    if record.target_hex is not UNSET and b"\0" in bytes.fromhex(record.target_hex):
+        raise FormatError(f"{what} has a link target with a zero byte")
     if (record.content is not UNSET) != (is_file and record.size != 0):
         raise FormatError(
             f"{what}: content belongs to files of one byte or more, and to every such file"

@@ -1,6 +1,6 @@
 """`records.sealed`: the tree's leaves in the clear, and the sealed records (`docs/spec/commit.md`, section 5)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from muniment.archive.journal import Entry
 from muniment.archive.merkle import leaf_hash
@@ -18,16 +18,16 @@ _HEAD_BYTES = len(MAGIC) + _COUNT_BYTES
 _PIECE_BYTES = 1 << 20
 
 
-def write_records(count: int, entries: Callable[[], Iterable[Entry]]) -> Iterator[bytes]:
-    """Yield the file's bytes; goes through the entries twice, so that they need not be held in memory."""
-    yield MAGIC + count.to_bytes(_COUNT_BYTES, "big")
+def write_records(entries: Collection[Entry]) -> Iterator[bytes]:
+    """Yield the file's bytes, in pieces."""
+    yield MAGIC + len(entries).to_bytes(_COUNT_BYTES, "big")
     yield from _joined(
         entry.fields_digest
         + entry.ciphertext_digest
         + len(entry.sealed_record).to_bytes(_LENGTH_BYTES, "big")
-        for entry in entries()
+        for entry in entries
     )
-    yield from _joined(entry.sealed_record for entry in entries())
+    yield from _joined(entry.sealed_record for entry in entries)
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:

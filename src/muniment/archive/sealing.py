@@ -20,6 +20,7 @@ from muniment.archive.sealed_stream import sealed_size
 UNIT_BYTES = 4 << 20
 UNIT_FILES = 256
 LARGE_FILE_BYTES = 8 << 20
+EMPTY_MEMBER_BYTES = sealed_size(0)
 _UNITS_AHEAD = 3  # sealed units that may wait in each worker's memory for their turn
 
 
@@ -46,6 +47,7 @@ class SealedFile(NamedTuple):
     digest: bytes | None
     compression: str
     packed_size: int
+    sealed_size: int
 
 
 class SealedUnit(NamedTuple):
@@ -403,7 +405,7 @@ class SealingRun:
         copies = self._find_copies(unit, sealed)
         request = PlaceUnit(number, self._leaf, self._offset, copies)
         for file, copy in zip(sealed.files, copies, strict=True):
-            self._offset += tarball.BLOCK_BYTES + sealed_size(0 if copy else file.packed_size)
+            self._offset += tarball.BLOCK_BYTES + (EMPTY_MEMBER_BYTES if copy else file.sealed_size)
         self._leaf += len(sealed.files)
         assert unit.worker is not None
         self._queues[unit.worker].append(request)
@@ -425,7 +427,7 @@ class SealingRun:
                         self._commit_id,
                         leaf,
                         offset + tarball.BLOCK_BYTES,
-                        sealed_size(file.packed_size),
+                        file.sealed_size,
                         file.packed_size,
                         file.compression,
                     )
@@ -433,7 +435,7 @@ class SealingRun:
                         file.digest, file.scanned.size, Copy(place, content_key(keys[file.file_id]))
                     )
             copies.append(copy)
-            offset += tarball.BLOCK_BYTES + sealed_size(0 if copy else file.packed_size)
+            offset += tarball.BLOCK_BYTES + (EMPTY_MEMBER_BYTES if copy else file.sealed_size)
         return copies
 
     def _remember(self, digest: bytes, size: int, copy: Copy) -> None:
