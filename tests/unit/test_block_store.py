@@ -13,6 +13,7 @@ from muniment.content.car import CarReader
 from muniment.content.cid import CID, DAG_PB, RAW
 from muniment.content.dag_pb import PBLink, encode_node
 from muniment.content.unixfs import directory_dag, file_dag, read_file, resolve
+from muniment.content.unixfs.node import encode_file
 from muniment.errors import (
     ConflictError,
     FormatError,
@@ -396,6 +397,20 @@ def test_nested_directories(store, folder):
     store.put_many(inner.inner + outer.inner)
     assert store.index_directory(outer.root, "commits/deep") == 1
     assert store.get(CID.of(RAW, b"below")) == b"below"
+
+
+def test_a_small_dag_with_endless_leaves_is_not_followed(store, folder):
+    (folder / "commits" / "x").mkdir()
+    (folder / "commits" / "x" / "bomb").write_bytes(bytes(100_000))
+    cid, size = CID.of(RAW, b"\0"), 1
+    for _ in range(5):
+        node = encode_file([PBLink(cid, b"", 0)] * 500, [size] * 500)
+        cid, size = CID.of(DAG_PB, node), size * 500
+        store.put(cid, node)
+    directory = directory_dag([(b"bomb", cid, size)])
+    store.put_many(directory.inner)
+    with pytest.raises(MissingDataError, match="got more"):
+        store.index_directory(directory.root, "commits/x")
 
 
 def test_a_missing_inner_node_is_reported(store, folder):

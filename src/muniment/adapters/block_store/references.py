@@ -1,17 +1,20 @@
 """Blocks in place: which bytes of which files are the leaves of a directory's DAG."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from muniment.content.cid import CID, RAW, verify_block
+from muniment.content.cid import CID, DAG_PB, RAW, verify_block
 from muniment.content.dag_pb import MAX_BLOCK_BYTES
-from muniment.content.unixfs import leaf_layout, list_directory
+from muniment.content.unixfs import DirectoryEntry, describe, leaf_layout, list_directory
 from muniment.content.unixfs.node import Kind
-from muniment.content.unixfs.reader import describe
 from muniment.errors import FormatError, IntegrityError, MunimentError, UsageError
 
 COMMITS = "commits"
+
+# The DAG may come from somebody else: a small one can claim endlessly many tiny leaves.
+_LEAVES_MAX = 1024
+_LEAF_BYTES_MIN = 1024
 
 Reference = tuple[CID, int, int]
 """CID, offset in the file, length: one block in place."""
@@ -84,35 +87,60 @@ def lay_out_directory(
         for entry in entries:
             file = f"{here}/{os.fsdecode(entry.name)}"
             try:
-                if entry.cid.codec == RAW:
-                    leaves = [(entry.cid, 0, entry.tsize)]
-                elif describe(entry.cid, get).kind is Kind.DIRECTORY:
+                if entry.cid.codec == DAG_PB and describe(entry.cid, get).kind is Kind.DIRECTORY:
                     pending.append((entry.cid, file))
-                    continue
                 else:
-                    leaves = [leaf for leaf in leaf_layout(entry.cid, get) if leaf[0].codec == RAW]
-                layout.references[file] = _fit(folder, file, leaves, layout, verify=verify)
+                    _lay_out_file(entry, folder, file, get, layout, verify=verify)
             except MunimentError as error:
                 layout.problems.append(f"{file}: {error}")
     return layout
 
 
-def _fit(
-    folder: str, path: str, leaves: list[Reference], layout: Layout, *, verify: bool
-) -> list[Reference]:
-    """Return the leaves that the file can hold; with `verify`, that it does hold."""
+def _lay_out_file(
+    entry: DirectoryEntry,
+    folder: str,
+    path: str,
+    get: Callable[[CID], bytes],
+    layout: Layout,
+    *,
+    verify: bool,
+) -> None:
     full = os.path.join(folder, path)
     if not os.path.isfile(full):
         raise FormatError("the file is missing")
-    size, end = os.stat(full).st_size, sum(length for _, _, length in leaves)
-    if size != end:
-        layout.problems.append(f"{path}: expected {end} bytes, got {size}")
-    fitting = [leaf for leaf in leaves if leaf[1] + leaf[2] <= size and leaf[2] <= MAX_BLOCK_BYTES]
-    if not verify:
-        return fitting
+    size, end, leaves = os.stat(full).st_size, 0, []
+    for number, leaf in enumerate(_leaves(entry, get)):
+        cid, offset, length = leaf
+        end = offset + length
+        if end > size or length > MAX_BLOCK_BYTES:
+            break
+        if number > _LEAVES_MAX + size // _LEAF_BYTES_MIN:
+            raise FormatError(
+                f"expected a file of {size} bytes in at most {number} leaves, got more"
+            )
+        if cid.codec == RAW:
+            leaves.append(leaf)
+    layout.references[path] = _whole(full, path, leaves, layout) if verify else leaves
+    if end != size:
+        layout.problems.append(
+            f"{path}: expected {'at least ' if end > size else ''}{end} bytes, got {size}"
+        )
+
+
+def _leaves(entry: DirectoryEntry, get: Callable[[CID], bytes]) -> Iterator[Reference]:
+    # A file of one raw leaf is that leaf, which is not in the packs: its size is only in the directory.
+    return (
+        iter([(entry.cid, 0, entry.tsize)])
+        if entry.cid.codec == RAW
+        else leaf_layout(entry.cid, get)
+    )
+
+
+def _whole(full: str, path: str, leaves: list[Reference], layout: Layout) -> list[Reference]:
+    """Return the leaves whose bytes hash to their names."""
     whole = []
     with open(full, "rb") as file:
-        for cid, offset, length in fitting:
+        for cid, offset, length in leaves:
             file.seek(offset)
             try:
                 verify_block(cid, file.read(length))

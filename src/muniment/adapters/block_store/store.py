@@ -83,8 +83,12 @@ class EmbeddedBlockStore:
             return self
         for name in (packs.FOLDER, references.COMMITS):
             os.makedirs(os.path.join(self.folder, name), mode=0o700, exist_ok=True)
-        with self._locked("opening the store"):
-            self._open_for_writing()
+        try:
+            with self._locked("opening the store"):
+                self._open_for_writing()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
