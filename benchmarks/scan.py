@@ -16,7 +16,7 @@ from benchmarks.measure import CommandFailedError, Cost, measure
 from benchmarks.peers import UnavailableError, find_program
 from benchmarks.report import machine, table, write_json
 
-HELP, INIT = "--help", "init --organisation bench --no-recovery-kit --yes"
+HELP, INIT = "--help", "init --organization-id bench --no-recovery-kit --yes"
 STEPS = {
     "add": "add {folder}",
     "add again": "add {folder}",

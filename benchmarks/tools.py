@@ -23,12 +23,12 @@ RESTORES = (RESTORE_ALL, RESTORE_ONE)
 
 COMMANDS: Mapping[str, Mapping[str, str]] = {
     "muniment": {
-        "init": "init --organisation bench --no-recovery-kit --yes",
+        "init": "init --organization-id bench --no-recovery-kit --yes",
         FIRST: "archive {corpus}",
         AGAIN: "archive {corpus}",
         VERIFY: "verify --deep",
         RESTORE_ALL: "restore --target {target}/restored",
-        RESTORE_ONE: "restore --target {target}/restored --path {one}",
+        RESTORE_ONE: "restore --target {target}/restored {one}",
     },
     "restic": {
         "init": "init",

@@ -9,6 +9,7 @@ A home holds::
     staging/<commit_id>/   commits that are not finished yet
 """
 
+import contextlib
 import os
 import time
 from functools import cached_property
@@ -19,7 +20,7 @@ from muniment.adapters import key_files
 from muniment.adapters.commit_store import EmbeddedCommitStore
 from muniment.adapters.run_lock import run_lock
 from muniment.adapters.worker_pool import default_worker_count
-from muniment.archive.catalog import CommitRow
+from muniment.archive.catalog import CommitRow, CommitState
 from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.archive.keyring import Keyring, max_sealed_bytes, open_keyring, seal
 from muniment.archive.manifest import KEYRING_NAME, MANIFEST_NAME, Organization, Previous
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from muniment.adapters.commit_folder import CommitFolder
     from muniment.adapters.rebuilding import RebuildReport
     from muniment.adapters.repairing import RepairReport
     from muniment.adapters.sql.catalog import SqlCatalog
@@ -97,6 +99,17 @@ class Archive:
         organization = self.organization
         return open_catalog(self.home / CATALOG, organization.id, organization.name)
 
+    def copy_catalog(self, target: Path) -> None:
+        """Copy the catalogue as it is now to a new file, to try something out on it."""
+        import sqlite3  # noqa: PLC0415  # only for trials
+
+        self.catalog.totals()  # makes it if need be, at the newest version of its schema
+        with (
+            contextlib.closing(sqlite3.connect(self.home / CATALOG)) as source,
+            contextlib.closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+
     @cached_property
     def store(self) -> EmbeddedCommitStore:
         """The store of commits."""
@@ -126,6 +139,15 @@ class Archive:
         return key_files.load_verify_key(self.keys)
 
     @cached_property
+    def trusted_signers(self) -> list[VerifyKey]:
+        """The keys that the organisation's commits may be signed by: the one in use, then those it had before.
+
+        An old one stays in the folder as `signing-<anything>.pub` (docs/guides/keys.md).
+        """
+        olds = sorted(self.keys.glob("signing-*.pub"))
+        return [self.verify_key, *map(read_verify_key, olds)]
+
+    @cached_property
     def identities(self) -> "list[Identity]":
         """What opens keyrings.
 
@@ -142,11 +164,19 @@ class Archive:
             NotFoundError: The commit is not here.
         """
         with self.store.open(commit_id) as folder:
-            leaf_count = read_manifest(folder).merkle.leaf_count
-            data = read_whole(folder, KEYRING_NAME, max_sealed_bytes(leaf_count))
-        return Keyring.decode(
-            open_keyring(data, self.identities, leaf_count), commit_id, leaf_count
-        )
+            return self.open_keyring_in(folder)
+
+    def open_keyring_in(self, folder: "CommitFolder") -> Keyring:
+        """Return the keys of a commit that lies anywhere.
+
+        Raises:
+            KeyUnavailableError: No identity of this home opens them.
+            IntegrityError: The keyring is missing or damaged.
+        """
+        leaf_count = read_manifest(folder).merkle.leaf_count
+        data = read_whole(folder, KEYRING_NAME, max_sealed_bytes(leaf_count))
+        opened = open_keyring(data, self.identities, leaf_count)
+        return Keyring.decode(opened, folder.commit_id, leaf_count)
 
     def seal_keyring(self, keyring: Keyring) -> bytes:
         """Seal a keyring to the organisation's recipients."""
@@ -169,6 +199,17 @@ class Archive:
             manifest = read_manifest(folder)
             digest = hashlib.sha256(read_whole(folder, MANIFEST_NAME)).hexdigest()
         return Previous(named.commit_id, f"sha256:{digest}", manifest.merkle.root)
+
+    def commit_ids(self) -> list[str]:
+        """Return the ids of all commits in the store, oldest first; what else lies there is left out."""
+        return [name for name in self.store.ids() if not name.startswith(".")]
+
+    def known_commits(self) -> list[tuple[str, int]]:
+        """Return id and sequence of all stored commits that the database knows; none where there is no database."""
+        if not (self.home / CATALOG).exists():
+            return []
+        rows = self.catalog.commits(CommitState.STORED)
+        return [(row.commit_id, row.sequence or 0) for row in rows]
 
     def staging(self, commit: CommitRow) -> "StagingFolder":
         """Return the staging folder of an unfinished commit."""
@@ -310,15 +351,57 @@ class Archive:
             catalog.close()
 
 
+def read_verify_key(path: Path) -> VerifyKey:
+    """Read a public key line of OpenSSH from a file that nobody else may change.
+
+    Raises:
+        KeyUnavailableError: The file is missing, or others can change it.
+        FormatError: It is no Ed25519 public key line.
+    """
+    from muniment.adapters.private_files import read_public  # noqa: PLC0415
+    from muniment.errors import FormatError  # noqa: PLC0415
+
+    try:
+        return VerifyKey.from_openssh(read_public(path).decode("utf-8", "replace"))
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def new_organization(organization_id: str, name: str) -> Organization:
+    """Describe an organisation whose archive is to be made.
+
+    Raises:
+        UsageError: Its id or name cannot be used in manifests.
+    """
+    import msgspec  # noqa: PLC0415  # only here
+
+    try:
+        return msgspec.convert({"id": organization_id, "name": name}, Organization)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"expected an organisation's id of a-z, 0-9 and hyphens, at most 63 characters, and a name of at most 200, "
+            f"got {organization_id!r} and {name!r}"
+        ) from error
+
+
 def create_archive(
     home: Path,
     organization: Organization,
     *,
+    recovery: bool = True,
     passphrase: str | None = None,
     existing_signing: Path | None = None,
     existing_identity: Path | None = None,
 ) -> key_files.NewKeys:
     """Make a home with keys and settings; the keys' recovery identity is in no file.
+
+    Args:
+        home: The home folder.
+        organization: Whose archive it is.
+        recovery: Whether keyrings are sealed to the recovery identity too.
+        passphrase: See `key_files.create_keys`.
+        existing_signing: See `key_files.create_keys`.
+        existing_identity: See `key_files.create_keys`.
 
     Raises:
         ConflictError: There is an archive already.
@@ -332,6 +415,8 @@ def create_archive(
     keys = key_files.create_keys(
         home / KEYS, organization.name, passphrase, existing_signing, existing_identity
     )
+    if not recovery:
+        key_files.remove_recipient(home / KEYS, keys.recovery.recipient)
     config = f"organization_id = {_toml(organization.id)}\norganization_name = {_toml(organization.name)}\n"
     write_durably(home / CONFIG, config.encode(), 0o600)
     return keys

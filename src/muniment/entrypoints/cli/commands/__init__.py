@@ -1,0 +1,1 @@
+"""One module for each command; it is imported only when its command runs."""
