@@ -24,6 +24,7 @@ MAX_DIGEST_BYTES = 128
 
 _SHA256_HEAD = bytes([SHA2_256, 32])
 _V1_SHA256_HEADS = {codec: bytes([1, codec]) + _SHA256_HEAD for codec in (RAW, DAG_PB)}
+_SHA256_CID_HEADS = frozenset(_V1_SHA256_HEADS.values())
 
 
 @dataclass(frozen=True, slots=True, order=True, repr=False)
@@ -57,6 +58,10 @@ class CID:
         Raises:
             FormatError: The bytes are not exactly one CID.
         """
+        if (
+            len(data) == 36 and data[:4] in _SHA256_CID_HEADS
+        ):  # nearly all there are, several times faster
+            return cls(bytes(data))
         cid, end = cls.read(data)
         if end != len(data):
             raise FormatError(f"expected a CID of {end} bytes, got {len(data)}")
@@ -173,7 +178,6 @@ def verify_block(cid: CID, data: bytes) -> None:
         )
 
 
-_SHA256_CID_HEADS = frozenset(_V1_SHA256_HEADS.values())
 _HASHES: dict[int, Callable[[bytes], bytes]] = {
     IDENTITY: bytes,
     SHA2_256: lambda data: hashlib.sha256(data).digest(),

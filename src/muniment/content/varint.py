@@ -34,6 +34,8 @@ def decode(data: bytes, offset: int = 0) -> tuple[int, int]:
     Raises:
         FormatError: It is cut off, longer than nine bytes, or not in its shortest form.
     """
+    if offset < len(data) and data[offset] < 0x80:  # most are one byte
+        return data[offset], offset + 1
     value = shift = 0
     for position in range(offset, min(offset + MAX_BYTES, len(data))):
         byte = data[position]
