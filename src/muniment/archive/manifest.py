@@ -5,12 +5,13 @@ import itertools
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from muniment.archive import canonical, tarball
+from muniment.archive.disclosure import DisclosedFile
 from muniment.archive.record import CommitId, Natural
 from muniment.archive.records_file import NAME as RECORDS_NAME
 from muniment.archive.signing import SigningKey, VerifyKey
@@ -135,7 +136,7 @@ class Manifest(_Part, frozen=True):
     sealed: list[SealedFile]
     keys: Keys
     software: Software
-    files: list[dict[str, Any]] | UnsetType = UNSET
+    files: list[DisclosedFile] | UnsetType = UNSET
     signature: Signature | UnsetType = UNSET
 
     @property

@@ -12,9 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import UNSET
+
 from muniment import __version__
 from muniment.archive import manifest as manifests
 from muniment.archive import parity, sealing, tarball
+from muniment.archive import record as records
 from muniment.archive.catalog import (
     ArchivedFile,
     Catalog,
@@ -24,6 +27,7 @@ from muniment.archive.catalog import (
     TimestampState,
 )
 from muniment.archive.commit_dag import CommitDag, commit_dag
+from muniment.archive.disclosure import DisclosedFile, disclose
 from muniment.archive.journal import Batch, Entry, FileDigests, Frame
 from muniment.archive.keyring import Keyring
 from muniment.archive.manifest import (
@@ -37,7 +41,6 @@ from muniment.archive.manifest import (
     Software,
 )
 from muniment.archive.merkle import MerkleTree, leaf_hash
-from muniment.archive.record import content_key
 from muniment.archive.records_file import NAME as RECORDS_NAME
 from muniment.archive.records_file import write_records
 from muniment.archive.sealing import Copy, SealingRun, Staging, Workers
@@ -371,6 +374,7 @@ class Pipeline:
             ],
             keys=Keys(manifests.signer(self._signing_key().verify_key)),
             software=Software("muniment", __version__),
+            files=_disclosed(sealed.entries) if self._policy.disclose_files else UNSET,
         )
 
     def _timestamp(
@@ -401,6 +405,17 @@ class Pipeline:
             for leaf, entry in enumerate(sealed.entries)
         )
         return self._catalog.finish(commit.commit_id, archived, commit_cid=str(dag.root))
+
+
+def _disclosed(entries: Sequence[Entry]) -> list[DisclosedFile]:
+    opened = (
+        records.open_record(entry.file_key, entry.sealed_record, what=f"record {leaf}")[1]
+        for leaf, entry in enumerate(entries)
+    )
+    return [
+        disclose(leaf, entry.file_key, fields)
+        for leaf, (entry, fields) in enumerate(zip(entries, opened, strict=True))
+    ]
 
 
 class _Sealed:
@@ -464,7 +479,7 @@ class _KnownContent:
             keyring = self._keyring(place.commit_id)
             if keyring is not None:
                 try:
-                    copies[digest] = Copy(place, content_key(keyring.key(place.leaf)))
+                    copies[digest] = Copy(place, records.content_key(keyring.key(place.leaf)))
                 except KeyUnavailableError:  # erased: it has to be stored again
                     continue
         return copies

@@ -85,15 +85,17 @@ def build(
     )
 
 
-_NAMES = tuple(sorted(Record.__struct_fields__))
-_LABELLED = {name: bytes([len(name)]) + name.encode() for name in _NAMES}
+FIELD_NAMES = tuple(sorted(Record.__struct_fields__))
+_LABELLED = {name: bytes([len(name)]) + name.encode() for name in FIELD_NAMES}
 
 
 def fields(record: Record) -> list[tuple[str, bytes]]:
     """Return the record's fields with their canonical JSON values, in ascending order of name."""
     encode = canonical.encode
     return [
-        (name, encode(value)) for name in _NAMES if (value := getattr(record, name)) is not UNSET
+        (name, encode(value))
+        for name in FIELD_NAMES
+        if (value := getattr(record, name)) is not UNSET
     ]
 
 

@@ -15,6 +15,7 @@ from muniment.archive import contents, tarball
 from muniment.archive import record as records
 from muniment.archive.catalog import ArchivedFile, ContentPlace
 from muniment.archive.commit_source import TarView, read_manifest, read_records
+from muniment.archive.disclosure import DisclosedFile, fields_digest
 from muniment.archive.keyring import Keyring
 from muniment.archive.manifest import Manifest, Previous, verify_signature
 from muniment.archive.merkle import MerkleTree
@@ -97,7 +98,19 @@ def open_commit(
         raise IntegrityError(
             f"the Merkle root over records.sealed is {root.hex()}, but the manifest says {manifest.root.hex()}"
         )
+    if manifest.files is not UNSET:
+        _check_disclosed(manifest.files, table)
     return OpenedCommit(manifest, signer, table)
+
+
+def _check_disclosed(files: Sequence[DisclosedFile], table: RecordsFile) -> None:
+    if [file.leaf for file in files] != list(range(len(table))):
+        raise FormatError("the manifest's disclosed files are not exactly its leaves, in order")
+    for file in files:
+        if fields_digest(file) != table.fields_digest(file.leaf):
+            raise IntegrityError(
+                f"the disclosed fields of leaf {file.leaf} are not those that the leaf binds"
+            )
 
 
 def spans(opened: OpenedCommit, tar: TarView) -> Iterator[Span]:
