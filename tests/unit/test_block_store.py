@@ -264,6 +264,21 @@ def test_rebuilding_keeps_what_is_whole_around_damage(folder, caplog):
         assert len(list(store.cids())) == 9
 
 
+@pytest.mark.parametrize("damage", [b"\x00", b"\xff\xff\xff\xff", b"\x7f"])
+def test_rebuilding_finds_the_way_behind_an_unreadable_length(folder, caplog, damage):
+    stored = blocks(10)
+    with EmbeddedBlockStore(folder) as store:
+        store.put_many(stored.items())
+        fourth = store.index.locations(list(stored)[3])[0].offset - 36 - 1
+        path = pack_files(folder)[0]
+        content = path.read_bytes()
+        path.write_bytes(content[:fourth] + damage + content[fourth + len(damage) :])
+        report = store.rebuild_index()
+        assert report.damage
+        assert set(stored) - set(store.cids()) <= set(list(stored)[3:5])
+        assert all(store.get(cid) == stored[cid] for cid in store.cids())
+
+
 def test_a_pack_that_became_shorter_is_not_appended_to(folder, caplog):
     stored = list(blocks(10).items())
     with EmbeddedBlockStore(folder) as store:

@@ -4,9 +4,17 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import BinaryIO, NamedTuple
 
-from muniment.content.car import encode_header, encode_section_head, read_frame, split_frame
+from muniment.content import varint
+from muniment.content.car import (
+    MAX_SECTION_BYTES,
+    encode_header,
+    encode_section_head,
+    read_frame,
+    split_frame,
+)
 from muniment.content.cid import CID, verify_block
 from muniment.errors import FormatError, IntegrityError
 
@@ -14,6 +22,11 @@ FOLDER = "packs"
 
 # A CAR must name a root for many readers; an identity CID of nothing is the customary "none".
 HEADER = encode_header([CID.parse("bafkqaaa")])
+
+# CIDv1, a codec in use, SHA-256: for finding the way in a damaged pack; others are found only while lengths are readable.
+_CID_HEAD = re.compile(rb"\x01[\x55\x70\x71]\x12\x20")
+# Blocks can hold what looks like sections, so this is bounded: each attempt may hash 2 MiB.
+_SALVAGE_ATTEMPTS = 10_000
 
 _WRITE_BYTES = 4 * 1024 * 1024
 
@@ -66,25 +79,33 @@ def has_our_header(folder: str, path: str) -> bool:
         return HEADER.startswith(file.read(len(HEADER)))
 
 
-def scan(folder: str, path: str, start: int) -> Scan:
-    """Read a pack from `start` (the beginning of a section) to its end, and verify every block."""
+def scan(folder: str, path: str, start: int, *, salvage: bool = False) -> Scan:
+    """Read a pack from `start` (the beginning of a section) to its end, and verify every block.
+
+    It ends at the first section whose length is unreadable; with `salvage`, it goes on with the next whole block behind that.
+    """
     found = Scan(end=max(start, len(HEADER)))
-    with open(os.path.join(folder, path), "rb", buffering=1 << 20) as file:
-        file.seek(found.end)
-        _scan_sections(file, path, found)
+    full_path = os.path.join(folder, path)
+    position: int | None = found.end
+    with open(full_path, "rb", buffering=1 << 20) as file:
+        while position is not None:
+            file.seek(position)
+            stop = _scan_sections(file, path, position, found)
+            position = None if stop is None or not salvage else _find_section(full_path, stop + 1)
     return found
 
 
-def _scan_sections(file: BinaryIO, path: str, found: Scan) -> None:
-    position = found.end
+def _scan_sections(file: BinaryIO, path: str, position: int, found: Scan) -> int | None:
+    """Read sections up to the end of the file; where a length is unreadable, return the position behind the last whole block."""
+    whole_end = position
     while True:
         try:
             frame = read_frame(file, position)
         except FormatError as error:
             found.damage.append(f"{path}: {error}")
-            return
+            return whole_end
         if frame is None:
-            return
+            return None
         try:
             section = split_frame(*frame)
             verify_block(section.cid, section.data)
@@ -93,8 +114,34 @@ def _scan_sections(file: BinaryIO, path: str, found: Scan) -> None:
         else:
             place = Location(path, section.offset, len(section.data))
             found.blocks.append((section.cid, place))
-            found.end = section.end
+            found.end = whole_end = section.end
         position = frame[1]
+
+
+def _find_section(full_path: str, start: int) -> int | None:
+    """Return where the next whole block's section begins at or behind `start`, looking for the CIDs that nearly all blocks have."""
+    with open(full_path, "rb") as file:
+        content = file.read()
+    attempts = islice(_CID_HEAD.finditer(content, start), _SALVAGE_ATTEMPTS)
+    for match in attempts:
+        for prefix_bytes in range(1, 5):
+            begin = match.start() - prefix_bytes
+            if begin >= start and _is_whole_section(content, begin, match.start()):
+                return begin
+    return None
+
+
+def _is_whole_section(content: bytes, begin: int, body: int) -> bool:
+    """Tell whether a section begins at `begin`, whose length ends at `body`, and its block hashes to its CID."""
+    try:
+        length, end = varint.decode(content[begin:body])
+        if end != body - begin or not 0 < length <= MAX_SECTION_BYTES:
+            return False
+        section = split_frame(content[body : body + length], body + length)
+        verify_block(section.cid, section.data)
+    except IntegrityError:
+        return False
+    return True
 
 
 def append(

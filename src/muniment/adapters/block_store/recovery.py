@@ -81,7 +81,7 @@ class Recovery:
             os.truncate(full_path, 0)
             self._set_pack(path, 0, closed=False)
             return []
-        found = packs.scan(self.folder, path, start)
+        found = packs.scan(self.folder, path, start, salvage=not known)
         if not is_ours:
             found.damage.append(f"{path}: it does not begin as a pack does")
         may_cut = known and is_ours
