@@ -230,6 +230,20 @@ def what_is_put_back_with_a_problem_waits_for_the_next_run(open_catalog: OpenCat
     check_totals(catalog)
 
 
+def a_change_gives_a_held_version_another_chance(open_catalog: OpenCatalog) -> None:
+    """What could not be read before is another file now."""
+    catalog = open_catalog("one")
+    catalog.record_scan([seen(b"a", 1)])
+    claim(catalog, 1)
+    numbers = [file.file_id for file in catalog.claimed(commit_name(1))]
+    catalog.unclaim(numbers, [Problem(b"a", "cannot be read", 9)])
+    assert catalog.record_scan([seen(b"a", 1)]) == ScanCounts(unchanged=1)
+    assert claim(catalog, 2) is None
+    assert catalog.record_scan([seen(b"a", 2)]) == ScanCounts(changed=1)
+    assert claim(catalog, 3) is not None
+    check_totals(catalog)
+
+
 def a_claimed_version_that_changed_is_dropped_when_put_back(open_catalog: OpenCatalog) -> None:
     """It describes what no longer exists, and the newer version waits."""
     catalog = open_catalog("one")
@@ -511,6 +525,20 @@ def a_rebuild_takes_what_waits(open_catalog: OpenCatalog) -> None:
     check_totals(catalog)
 
 
+def a_rebuild_replaces_what_was_known(open_catalog: OpenCatalog) -> None:
+    """Also when the commit that is found holds less."""
+    catalog = open_catalog("one")
+    for number in (1, 2):
+        catalog.record_scan([seen(b"a", number), seen(b"b", number)])
+        archive(catalog, number)
+    row = catalog.commit(commit_name(2))
+    catalog.insert_commit(row, [archived(seen(b"b", 2), row.commit_id, 0)])
+    assert [file.scanned for file in catalog.newest()] == [seen(b"a", 1), seen(b"b", 2)]
+    assert catalog.record_scan([seen(b"a", 1), seen(b"b", 2)]) == ScanCounts(unchanged=2)
+    assert catalog.totals().archived_files == 3
+    check_totals(catalog)
+
+
 def a_strange_commit_does_no_harm(open_catalog: OpenCatalog) -> None:
     """One that holds a path twice, in no order, and copies from a commit that is lost."""
     catalog = open_catalog("one")
@@ -583,6 +611,7 @@ CHECKS: tuple[Callable[[OpenCatalog], None], ...] = (
     hostile_paths_survive,
     a_claim_keeps_its_limits,
     what_is_put_back_with_a_problem_waits_for_the_next_run,
+    a_change_gives_a_held_version_another_chance,
     a_claimed_version_that_changed_is_dropped_when_put_back,
     a_newer_version_follows_when_the_older_is_archived,
     what_vanished_is_forgotten,
@@ -597,6 +626,7 @@ CHECKS: tuple[Callable[[OpenCatalog], None], ...] = (
     problems_are_kept_until_they_are_solved,
     a_rebuild_gives_the_same_catalogue,
     a_rebuild_takes_what_waits,
+    a_rebuild_replaces_what_was_known,
     a_strange_commit_does_no_harm,
     organisations_do_not_meet,
     all_is_there_after_opening_again,
