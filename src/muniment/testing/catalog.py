@@ -406,6 +406,22 @@ def contents_are_found(open_catalog: OpenCatalog) -> None:
     assert catalog.known_sizes([]) == set()
 
 
+def a_copy_within_a_commit_is_found_at_its_original(open_catalog: OpenCatalog) -> None:
+    """The place that is told is that of the member which holds the content."""
+    catalog = open_catalog("one")
+    catalog.record_scan([seen(b"a", 10), seen(b"b", 10)])
+    claim(catalog, 1)
+    for state in BEFORE_STORED:
+        catalog.advance(commit_name(1), state)
+    first, second = sealed(catalog, 1)
+    copy = ArchivedFile(
+        second.file_id, second.commit_id, 1, second.scanned, first.digest, "", first.place
+    )
+    catalog.finish(commit_name(1), [first, copy], sequence=1)
+    assert list(catalog.files_of(commit_name(1))) == [first, copy]
+    assert catalog.find_content([digest_of(first.scanned)]) == {first.digest: first.place}
+
+
 def prefixes_are_folders(open_catalog: OpenCatalog) -> None:
     """`a` is itself and what lies below it, not `a.txt`; the order is that of bytes."""
     catalog = open_catalog("one")
@@ -620,6 +636,7 @@ CHECKS: tuple[Callable[[OpenCatalog], None], ...] = (
     a_finish_is_all_or_nothing,
     a_finish_keeps_what_was_read,
     contents_are_found,
+    a_copy_within_a_commit_is_found_at_its_original,
     prefixes_are_folders,
     commits_are_found,
     commits_change_with_the_totals,

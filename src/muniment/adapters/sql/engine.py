@@ -5,10 +5,11 @@ PostgreSQL, with `?` for parameters.
 """
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import IsolationLevel
@@ -146,16 +147,30 @@ def _create_private(file: str) -> None:
         os.close(folder)
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  # sqlite3, which only SQLAlchemy may name
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # this module begins transactions, not the driver
+    _write_ahead(connection)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",  # a commit is on the disk when it returns
         "foreign_keys = ON",
         f"cache_size = -{_CACHE_KIB}",
         f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. Of several that do so at once with a new file, SQLite lets one win and fails the others."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
