@@ -25,11 +25,11 @@ from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.archive.keyring import Keyring, max_sealed_bytes, open_keyring, seal
 from muniment.archive.manifest import KEYRING_NAME, MANIFEST_NAME, Organization, Previous
 from muniment.archive.signing import SigningKey, VerifyKey
-from muniment.errors import UsageError
+from muniment.errors import NotFoundError, UsageError
 from muniment.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from muniment.adapters.commit_folder import CommitFolder
@@ -156,26 +156,30 @@ class Archive:
         """
         return key_files.load_identities(self.keys)
 
-    def open_keyring(self, commit_id: str) -> Keyring:
-        """Return a stored commit's keys.
+    def open_keyring(
+        self, commit_id: str, identities: "Sequence[Identity] | None" = None
+    ) -> Keyring:
+        """Return a stored commit's keys, opened by the identities of this home or by others.
 
         Raises:
-            KeyUnavailableError: No identity of this home opens them.
+            KeyUnavailableError: None of them opens it.
             NotFoundError: The commit is not here.
         """
         with self.store.open(commit_id) as folder:
-            return self.open_keyring_in(folder)
+            return self.open_keyring_in(folder, identities)
 
-    def open_keyring_in(self, folder: "CommitFolder") -> Keyring:
+    def open_keyring_in(
+        self, folder: "CommitFolder", identities: "Sequence[Identity] | None" = None
+    ) -> Keyring:
         """Return the keys of a commit that lies anywhere.
 
         Raises:
-            KeyUnavailableError: No identity of this home opens them.
+            KeyUnavailableError: None of the identities opens it.
             IntegrityError: The keyring is missing or damaged.
         """
         leaf_count = read_manifest(folder).merkle.leaf_count
         data = read_whole(folder, KEYRING_NAME, max_sealed_bytes(leaf_count))
-        opened = open_keyring(data, self.identities, leaf_count)
+        opened = open_keyring(data, identities or self.identities, leaf_count)
         return Keyring.decode(opened, folder.commit_id, leaf_count)
 
     def seal_keyring(self, keyring: Keyring) -> bytes:
@@ -203,6 +207,21 @@ class Archive:
     def commit_ids(self) -> list[str]:
         """Return the ids of all commits in the store, oldest first; what else lies there is left out."""
         return [name for name in self.store.ids() if not name.startswith(".")]
+
+    def commit_id(self, name: str) -> str:
+        """Return the id of the commit in the store that is called so, or whose id alone begins so.
+
+        Raises:
+            NotFoundError: There is none, or more than one.
+        """
+        present = self.commit_ids()
+        found = [commit_id for commit_id in present if commit_id.startswith(name)]
+        if name in found or len(found) == 1:
+            return name if name in found else found[0]
+        what = "no commit" if not found else f"{len(found)} commits"
+        raise NotFoundError(
+            f"{what} in the store begins with {name!r}: `muniment commits` lists them"
+        )
 
     def known_commits(self) -> list[tuple[str, int]]:
         """Return id and sequence of all stored commits that the database knows; none where there is no database."""
@@ -305,6 +324,34 @@ class Archive:
         report = backup_commit(files, commit_id, self.backup(), progress or ignore_progress)
         self.catalog.update_commit(commit_id, backed_up_at=int(time.time()))
         return report
+
+    def refresh_backup(self, commit_id: str) -> "BackupReport":
+        """Bring what stands beside a commit in the backup up to date: keyring and timestamps.
+
+        Raises:
+            NotFoundError: The commit is not in the backup.
+            IntegrityError, ExternalServiceError: As for `back_up`.
+        """
+        from muniment.adapters.backing_up import local_files  # noqa: PLC0415
+        from muniment.archive.backup import refresh_beside  # noqa: PLC0415
+
+        return refresh_beside(local_files(self.store.path(commit_id)), commit_id, self.backup())
+
+    def verify_backup(self, commit_id: str) -> "BackupReport":
+        """Read every object of a commit in the backup, and compare it with the manifest that is here.
+
+        Raises:
+            NotFoundError: The commit is not in the backup.
+            IntegrityError: Objects are missing or damaged.
+            ExternalServiceError: The storage failed.
+        """
+        import hashlib  # noqa: PLC0415
+
+        from muniment.archive.backup import verify_backup  # noqa: PLC0415
+
+        with self.store.open(commit_id) as folder:
+            digest = hashlib.sha256(read_whole(folder, MANIFEST_NAME)).hexdigest()
+        return verify_backup(commit_id, self.backup(), manifest_sha256=digest)
 
     def repair(self, commit_id: str) -> "RepairReport":
         """Mend a stored commit from its parity, else from the backup.

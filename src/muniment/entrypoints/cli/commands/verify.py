@@ -21,7 +21,7 @@ from muniment.entrypoints.cli.progress import Progress, progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.entrypoints.cli.text import count, size
 from muniment.entrypoints.cli.timestamp_checks import TimestampCheck, check_timestamp
-from muniment.errors import FormatError, IntegrityError, MunimentError, NotFoundError, UsageError
+from muniment.errors import FormatError, IntegrityError, MunimentError, UsageError
 
 if TYPE_CHECKING:
     from muniment.archive.timestamps import HeaderSource
@@ -162,16 +162,18 @@ class _Run:
                     "all commits are missing from the store: fetch them from a backup or a partner, then run `muniment rebuild`"
                 )
             return
-        wanted = [_resolve(name, present) for name in names] if names else present
+        wanted = [archive.commit_id(name) for name in names] if names else present
         chain, broken = _read_chain(archive, present)
         for commit_id in sorted(wanted, key=chain.position):
             if commit_id in broken:
                 yield Finding(commit_id, problems=[broken[commit_id]])
                 continue
+            previous, is_known = chain.before(commit_id)
             with archive.store.open(commit_id) as folder:
-                yield self._verify(folder, chain.before(commit_id), check_chain=True)
+                yield self._verify(folder, previous, check_chain=is_known)
         if not names:
-            yield from (Finding(name, problems=[problem]) for name, problem in chain.gaps(archive))
+            gaps = chain.gaps(archive.known_commits())
+            yield from (Finding(name, problems=[what]) for name, what in gaps if name not in broken)
 
     def _verify(
         self, folder: "CommitFolder", previous: "Previous | None", *, check_chain: bool
@@ -215,62 +217,47 @@ def _all_cores() -> int:
     return default_worker_count()
 
 
-def _resolve(name: str, present: Sequence[str]) -> str:
-    found = [commit_id for commit_id in present if commit_id.startswith(name)]
-    if name in found:
-        return name
-    if len(found) != 1:
-        what = "no commit" if not found else f"{len(found)} commits"
-        raise NotFoundError(
-            f"{what} in the store begins with {name!r}: `muniment commits` lists them"
-        )
-    return found[0]
-
-
 class _Chain:
     """The chain as the store's own manifests tell it."""
 
-    def __init__(self, links: "list[tuple[Manifest, Previous]]") -> None:
+    def __init__(self, links: list[tuple[Manifest, Previous]]) -> None:
         # In order of sequence, each with the words that the next one must use about it.
         self._links = sorted(links, key=lambda link: (link[0].chain.sequence, link[0].commit_id))
-        self._positions = {link[0].commit_id: i for i, link in enumerate(self._links)}
+        self._positions = {link[0].commit_id: place for place, link in enumerate(self._links)}
 
     def position(self, commit_id: str) -> int:
-        """Return a commit's place; broken ones come last."""
+        """Return a commit's place; those that cannot be read come last."""
         return self._positions.get(commit_id, len(self._links))
 
-    def before(self, commit_id: str) -> "Previous | None":
-        """Describe the commit before."""
+    def before(self, commit_id: str) -> tuple[Previous | None, bool]:
+        """Describe the commit before, and tell whether it is known: a gap is told of once, and not again for what follows it."""
         position = self._positions[commit_id]
-        return self._links[position - 1][1] if position else None
+        sequence = self._links[position][0].chain.sequence
+        if sequence == 1:
+            return None, True
+        if position and self._links[position - 1][0].chain.sequence == sequence - 1:
+            return self._links[position - 1][1], True
+        return None, False
 
-    def gaps(self, archive: "Archive") -> Iterator[tuple[str, str]]:
-        """Name what is missing between the first commit and the last that is known of."""
+    def gaps(self, known: Sequence[tuple[str, int]]) -> Iterator[tuple[str, str]]:
+        """Name what is missing or there twice, from number 1 to the last that the store or the database knows of."""
+        missing: dict[str, int] = {}
         expected = 1
         for manifest, _described in self._links:
-            sequence = manifest.chain.sequence
-            if sequence > expected:
-                yield manifest.commit_id, _missing(expected, sequence - 1)
-            elif sequence < expected:
+            sequence, previous = manifest.chain.sequence, manifest.chain.previous
+            if sequence < expected:
                 yield (
                     manifest.commit_id,
                     f"the chain is forked: there is another commit number {sequence}",
                 )
+            elif sequence > expected and previous is not None:
+                missing[previous.commit_id] = sequence - 1
             expected = sequence + 1
-        for commit_id, sequence in archive.known_commits():
-            if commit_id not in self._positions and not archive.store.path(commit_id).is_dir():
-                yield (
-                    commit_id,
-                    f"the database knows commit number {sequence}, but the store does not hold it",
-                )
-
-
-def _missing(first: int, last: int) -> str:
-    return (
-        f"commit number {first} is missing"
-        if first == last
-        else f"commits number {first} to {last} are missing"
-    )
+        missing |= {
+            commit_id: number for commit_id, number in known if commit_id not in self._positions
+        }
+        for commit_id, number in sorted(missing.items(), key=lambda item: item[1]):
+            yield commit_id, f"commit number {number} is missing from the store"
 
 
 def _read_chain(archive: "Archive", commit_ids: Sequence[str]) -> tuple[_Chain, dict[str, str]]:
@@ -336,7 +323,7 @@ def _finish(
             f"muniment: {count(len(damaged), 'commit')} of {len({f.commit_id for f in findings})} not as they should be: {how}"
         )
         click.get_current_context().exit(IntegrityError.exit_code)
-    session.say(f"All {count(len(findings), 'commit')} hold.")
+    session.say(f"{count(len(findings), 'commit')} checked: nothing is wrong.")
     if not signer_known:
         signers = sorted({finding.report.signer for finding in findings if finding.report})
         session.say(

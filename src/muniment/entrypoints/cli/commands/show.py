@@ -1,0 +1,170 @@
+"""`muniment show`."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from muniment.adapters.commit_folder import CommitFolder, SiblingCommits
+from muniment.archive import verify
+from muniment.archive.catalog import ArchivedFile, CommitRow
+from muniment.archive.commit_source import read_manifest
+from muniment.archive.manifest import Manifest
+from muniment.archive.merkle import verify_inclusion
+from muniment.archive.restore import clean_path
+from muniment.bootstrap import Archive
+from muniment.entrypoints.cli.owner_view import (
+    Proofs,
+    file_view,
+    file_views,
+    manifest_view,
+    write_view,
+)
+from muniment.entrypoints.cli.session import Command, Session, pass_session
+from muniment.entrypoints.cli.text import count, display_path, moment, size, table
+from muniment.entrypoints.cli.timestamp_checks import check_timestamp
+from muniment.entrypoints.cli.views import commit_view
+from muniment.errors import IntegrityError, NotFoundError, UsageError
+
+
+@click.command(cls=Command, name="show", short_help="Show one commit: facts, files, proofs.")
+@click.argument("commit")
+@click.option("--files", is_flag=True, help="List its files.")
+@click.option("--proof", metavar="PATH", help="Show the proof that this file is in the commit.")
+@pass_session
+def command(session: Session, commit: str, files: bool, proof: str | None) -> None:
+    """Show one commit: facts, files, proofs. COMMIT is its id, or the beginning of it.
+
+    With --json, everything about the commit and each of its files comes with proofs that need neither this archive nor its keys.
+    """
+    if files and proof:
+        raise UsageError("--files and --proof exclude each other")
+    with session.archive() as archive:
+        row = archive.catalog.commit(commit)
+        if proof is not None:
+            _show_proof(session, archive, row, proof)
+        elif session.json:
+            _print_view(session, archive, row)
+        else:
+            _show_facts(session, archive, row)
+            if files:
+                _list_files(session, archive.catalog.files_of(row.commit_id))
+
+
+def _show_facts(session: Session, archive: Archive, row: CommitRow) -> None:
+    with archive.store.open(row.commit_id) as folder:
+        manifest = read_manifest(folder)
+        try:
+            timestamp = str(check_timestamp(folder, archive.header_source()))
+        except IntegrityError as error:
+            timestamp = f"WRONG: {error}"
+    packaging, previous = manifest.packaging, manifest.chain.previous
+    before = f", after {previous.commit_id}" if previous else ", the first"
+    session.say(
+        f"Commit {row.commit_id}",
+        f"  organisation  {manifest.organization.name} ({manifest.organization.id})",
+        f"  created       {manifest.created_at}, by the clock of its owner",
+        f"  chain         number {manifest.chain.sequence}{before}",
+        f"  files         {count(row.leaf_count, 'path')}, {size(row.source_bytes)}",
+        f"  sealed        {size(row.sealed_bytes)} in {count(packaging.chunk_count, 'chunk')} of {size(packaging.chunk_bytes)}",
+        f"  parity        {_parity(manifest)}",
+        f"  root          {manifest.merkle.root}",
+        f"  CID           {row.commit_cid}",
+        f"  signed by     {manifest.keys.signer.key_id}",
+        f"  timestamp     {timestamp}",
+        f"  lies in       {archive.store.path(row.commit_id)}",
+        f"  backup        {'verified ' + str(moment(row.backed_up_at)) if row.backed_up_at else 'none'}",
+    )
+
+
+def _parity(manifest: Manifest) -> str:
+    par2 = manifest.packaging.par2
+    if par2 is None:
+        return "none"
+    return f"mends up to {size(par2.recovery_blocks * par2.block_bytes)}"
+
+
+def _list_files(session: Session, files: Iterator[ArchivedFile]) -> None:
+    session.say("")
+    head = ("leaf ", "kind", "size ", "modified", "path")
+    rows = (
+        (
+            str(file.leaf),
+            str(file.scanned.kind),
+            size(file.scanned.size),
+            moment(file.scanned.mtime_ns // 1_000_000_000) or "",
+            display_path(file.scanned.path),
+        )
+        for file in files
+    )
+    session.say(*table(head, rows))
+
+
+def _print_view(session: Session, archive: Archive, row: CommitRow) -> None:
+    with archive.store.open(row.commit_id) as folder:
+        opened = verify.open_commit(folder, expected_signer=archive.trusted_signers)
+        keyring = archive.open_keyring_in(folder)
+        head = manifest_view(opened) | {
+            "state": commit_view(row),
+            "timestamp": check_timestamp(folder, archive.header_source()).view(),
+        }
+        views = file_views(folder, opened, keyring, Proofs(opened.records))
+        problems = write_view(head, views, sys.stdout.write)
+    if problems:
+        session.warn(*problems)
+        click.get_current_context().exit(IntegrityError.exit_code)
+
+
+def _show_proof(session: Session, archive: Archive, row: CommitRow, path: str) -> None:
+    file = _find(archive, row, path)
+    with archive.store.open(row.commit_id) as folder:
+        view = _proof_view(folder, archive, file)
+    proof = view["merkle_proof"]
+    session.answer(view)
+    session.say(
+        f"{display_path(file.scanned.path)} is in commit {row.commit_id}:",
+        f"  content    {view.get('content_hash', 'none')}",
+        f"  leaf       {proof['leaf_index']} of {row.leaf_count}, {proof['leaf_hash']}",
+        *(
+            f"  {'left ' if side == 'L' else 'right'}      {sibling}"
+            for side, sibling in zip(proof["directions"], proof["siblings"], strict=True)
+        ),
+        f"  root       {view['root']}",
+        f"  signed by  {view['signer_key_id']}",
+    )
+
+
+def _find(archive: Archive, row: CommitRow, path: str) -> ArchivedFile:
+    for name in (clean_path(os.fsencode(path)), clean_path(os.path.abspath(os.fsencode(path)))):
+        for file in archive.catalog.newest(prefix=name, commit_id=row.commit_id):
+            if file.scanned.path == name:
+                return file
+    raise NotFoundError(
+        f"commit {row.commit_id} does not hold {path}: `muniment show {row.commit_id} --files` lists what it holds"
+    )
+
+
+def _proof_view(folder: CommitFolder, archive: Archive, file: ArchivedFile) -> dict[str, Any]:
+    """Prove the file from the sealed bytes; the database only said where to look."""
+    opened = verify.open_commit(folder, expected_signer=archive.trusted_signers)
+    file_key = archive.open_keyring_in(folder).key(file.leaf)
+    records = opened.records
+    record = verify.check_record(records, file.leaf, file_key, records.sealed_record(file.leaf))
+    if record.path != file.scanned.path:
+        raise IntegrityError(
+            f"leaf {file.leaf} is another file than the database says: run `muniment rebuild`"
+        )
+    proofs = Proofs(records)
+    view = file_view(file, records, proofs, SiblingCommits(folder))
+    proof = view["merkle_proof"]
+    siblings = [bytes.fromhex(text.removeprefix("blake3:")) for text in proof["siblings"]]
+    leaf = bytes.fromhex(proof["leaf_hash"].removeprefix("blake3:"))
+    verify_inclusion(leaf, file.leaf, len(records), siblings, opened.manifest.root)
+    return view | {
+        "commit_id": folder.commit_id,
+        "leaf_count": len(records),
+        "root": opened.manifest.merkle.root,
+        "signer_key_id": opened.signer.key_id,
+    }
