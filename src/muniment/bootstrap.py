@@ -192,16 +192,22 @@ class Archive:
 
         Raises:
             NotFoundError: The commit before is not here.
+            IntegrityError: It has not the sequence before this one's.
         """
         import hashlib  # noqa: PLC0415
 
         with self.store.open(commit_id) as folder:
-            named = read_manifest(folder).chain.previous
+            chain = read_manifest(folder).chain
+        named = chain.previous
         if named is None:
             return None
         with self.store.open(named.commit_id) as folder:
             manifest = read_manifest(folder)
             digest = hashlib.sha256(read_whole(folder, MANIFEST_NAME)).hexdigest()
+        if manifest.chain.sequence + 1 != chain.sequence:
+            raise IntegrityError(
+                f"the chain does not hold: commit {commit_id} is number {chain.sequence}, but the one before it number {manifest.chain.sequence}"
+            )
         return Previous(named.commit_id, f"sha256:{digest}", manifest.merkle.root)
 
     def commit_ids(self) -> list[str]:
