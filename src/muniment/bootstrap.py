@@ -25,7 +25,7 @@ from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.archive.keyring import Keyring, max_sealed_bytes, open_keyring, seal
 from muniment.archive.manifest import KEYRING_NAME, MANIFEST_NAME, Organization, Previous
 from muniment.archive.signing import SigningKey, VerifyKey
-from muniment.errors import NotFoundError, UsageError
+from muniment.errors import IntegrityError, NotFoundError, UsageError
 from muniment.settings import Settings
 
 if TYPE_CHECKING:
