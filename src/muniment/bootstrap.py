@@ -12,7 +12,7 @@ A home holds::
 import contextlib
 import os
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -246,6 +246,7 @@ class Archive:
     def pipeline(self, progress: "Progress") -> "Pipeline":
         """Return what archives the pending files."""
         from muniment.adapters.par2 import Par2Program  # noqa: PLC0415
+        from muniment.adapters.staging import keep_only  # noqa: PLC0415
         from muniment.archive.pipeline import Pipeline, Policy  # noqa: PLC0415
 
         settings = self.settings
@@ -263,6 +264,7 @@ class Archive:
             catalog=self.catalog,
             store=self.store,
             staging=self.staging,
+            keep_staging=partial(keep_only, self.home / STAGING),
             parity_program=Par2Program(),
             timestamper=self.stamper(),
             signing_key=lambda: self.signing_key,

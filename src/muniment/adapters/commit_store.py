@@ -23,7 +23,7 @@ class EmbeddedCommitStore:
     def adopt(self, commit_id: str, files: Path, dag: CommitDag) -> None:
         """See `muniment.archive.pipeline.CommitStore`."""
         target = self.path(commit_id)
-        if files.exists():  # else an earlier run got as far as moving it
+        if not target.exists():  # else an earlier run got as far as moving it
             self.commits.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(files)
             os.replace(files, target)

@@ -5,7 +5,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -188,6 +188,16 @@ class StagingFolder:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def keep_only(staging: Path, commit_ids: Collection[str]) -> None:
+    """Remove the staging folders of all commits but these."""
+    if not staging.is_dir():
+        return
+    for entry in os.scandir(staging):
+        if entry.is_dir(follow_symlinks=False) and entry.name not in commit_ids:
+            shutil.rmtree(entry.path)
+    sync_folder(staging)
 
 
 def _private(path: str, flags: int) -> int:

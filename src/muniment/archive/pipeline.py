@@ -6,7 +6,7 @@ promise, or a place in the queue. upload: the commit moves into the store as one
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -176,6 +176,7 @@ class Pipeline:
         catalog: Catalog,
         store: CommitStore,
         staging: Callable[[CommitRow], CommitStaging],
+        keep_staging: Callable[[Collection[str]], object],
         parity_program: parity.ParityProgram,
         timestamper: Timestamper,
         signing_key: Callable[[], SigningKey],
@@ -186,7 +187,8 @@ class Pipeline:
         progress: Progress,
     ) -> None:
         self._policy, self._catalog, self._store = policy, catalog, store
-        self._staging, self._parity, self._timestamper = staging, parity_program, timestamper
+        self._staging, self._keep_staging = staging, keep_staging
+        self._parity, self._timestamper = parity_program, timestamper
         self._signing_key, self._seal_keyring = signing_key, seal_keyring
         self._known = _KnownContent(catalog, open_keyring)
         self._clock, self._random, self._progress = clock, random, progress
@@ -195,14 +197,15 @@ class Pipeline:
         """Finish what earlier runs began, then archive all that is pending, commit by commit."""
         self._signing_key()  # a locked key is better asked for now than after an hour of sealing
         result = ArchiveResult()
-        unfinished = [state for state in CommitState if state is not CommitState.STORED]
-        for commit in list(self._catalog.commits(*unfinished)):
+        states = [state for state in CommitState if state is not CommitState.STORED]
+        unfinished = list(self._catalog.commits(*states))
+        # A run that was killed at its very end left a journal with the file keys of a commit that is finished.
+        self._keep_staging({commit.commit_id for commit in unfinished})
+        for commit in unfinished:
             self._finish(commit, result)
+        # What could not be read is not claimed again before the next run, so this ends.
         while (claimed := self._claim()) is not None:
-            progressed = len(result.commits)
             self._finish(claimed, result)
-            if len(result.commits) == progressed:
-                break  # nothing of this batch could be read; the rest of it waits for the next run
         return result
 
     def _claim(self) -> CommitRow | None:
