@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale lacks
-    session = Session()
+    session, output = Session(), sys.stdout
     _set_up_logging(session)
     try:
         code = cli.main(arguments, prog_name="muniment", standalone_mode=False, obj=session)
@@ -44,9 +44,11 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return EXIT_PIPE
-    except BaseException as error:
-        if isinstance(error, SystemExit | GeneratorExit):
-            raise
+    except SystemExit:
+        if sys.stdout is not output:  # click has put something else there: its way to say the same
+            return EXIT_PIPE
+        raise
+    except BaseException as error:  # noqa: BLE001  # whatever it is, no traceback reaches the user
         failure = describe(error)
         _tell(failure, error, session, wants_json=session.json or "--json" in arguments)
         return failure.exit_code

@@ -35,7 +35,8 @@ def command(session: Session, commits: tuple[str, ...], verify: bool, dry_run: b
         if dry_run:
             waiting = [row.commit_id for row in rows if row.backed_up_at is None]
             session.say(*waiting, f"{count(len(waiting), 'commit')} would be sent.")
-            session.answer({"would_send": waiting, "dry_run": True})
+            views = [_view(commit_id, None, None) for commit_id in waiting]
+            session.answer({"commits": views, "dry_run": True})
             return
         with progress_of(session) as progress:
             for row in rows:

@@ -129,7 +129,7 @@ def rewrap(session: Session, commits: tuple[str, ...], everything: bool, dry_run
         session.say(*todo)
     verb = "would be sealed" if dry_run else "sealed"
     session.say(
-        f"The keys of {count(len(todo), 'commit')} {verb} anew; {len(ids) - len(todo):,} were already."
+        f"The keys of {count(len(todo), 'commit')} {verb} anew; done before: {len(ids) - len(todo):,}."
     )
     if todo and not dry_run and archive.settings.backup:
         session.say("Next: muniment backup")

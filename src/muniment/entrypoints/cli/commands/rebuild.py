@@ -31,7 +31,15 @@ def command(session: Session, source: Path | None, dry_run: bool) -> None:
             names = set(archive.commit_ids())
             names |= {path.name for path in source.iterdir() if path.is_dir()} if source else set()
             session.say(*sorted(names), f"{count(len(names), 'commit')} would be read.")
-            session.answer({"would_read": [plain(name) for name in sorted(names)], "dry_run": True})
+            session.answer(
+                {
+                    "commits": len(names),
+                    "files": 0,
+                    "imported": [],
+                    "problems": [],
+                    "dry_run": True,
+                }
+            )
             return
         report = archive.rebuild(source, lambda commit_id: progress.stage(commit_id, "rebuilt", 0))
     if report.imported:

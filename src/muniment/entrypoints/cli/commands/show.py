@@ -107,7 +107,7 @@ def _print_view(session: Session, archive: Archive, row: CommitRow) -> None:
         opened = verify.open_commit(folder, expected_signer=archive.trusted_signers)
         keyring = archive.open_keyring_in(folder)
         head = manifest_view(opened) | {
-            "state": commit_view(row),
+            "catalogue": commit_view(row),
             "timestamp": check_timestamp(folder, archive.header_source()).view(),
         }
         views = file_views(folder, opened, keyring, Proofs(opened.records))

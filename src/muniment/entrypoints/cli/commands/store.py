@@ -99,7 +99,9 @@ def gc(session: Session, dry_run: bool, yes: bool) -> None:
 
 def _say_removed(session: Session, report: GcReport, *, dry_run: bool) -> None:
     if not report.removed_blocks:
-        session.say(f"Nothing to remove: {count(report.kept_blocks, 'block')} are all needed.")
+        session.say(
+            f"Nothing to remove: {count(report.kept_blocks, 'block')} in packs, all needed."
+        )
     else:
         what = f"{count(report.removed_blocks, 'block')} ({size(report.removed_bytes)})"
         session.say(f"{what} {'would be ' if dry_run else ''}removed, {report.kept_blocks:,} kept.")

@@ -12,7 +12,6 @@ import click
 
 from muniment.adapters.commit_folder import CommitFolder
 from muniment.adapters.verifying import VerifyReport, verify_commit
-from muniment.adapters.worker_pool import default_worker_count
 from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.archive.manifest import MANIFEST_NAME, Manifest, Previous
 from muniment.archive.signing import VerifyKey
@@ -188,7 +187,7 @@ class _Run:
             self._progress.stage(folder.commit_id, "verify", _bytes_of(folder))
             finding.report = verify_commit(
                 folder,
-                worker_count=self._archive.worker_count if self._archive else _all_cores(),
+                worker_count=self._archive.worker_count if self._archive else os.cpu_count() or 1,
                 expected_signer=self._expected,
                 previous=previous,
                 check_chain=check_chain,
@@ -210,11 +209,6 @@ class _Run:
 def _bytes_of(folder: "CommitFolder") -> int:
     """Files and their contents are both read."""
     return 2 * sum(folder.size(name) for name in folder.names())
-
-
-def _all_cores() -> int:
-
-    return default_worker_count()
 
 
 class _Chain:

@@ -1,0 +1,173 @@
+"""What each command answers with --json: the keys of its object and their meaning. Tests hold the commands to it."""
+
+COMMIT = {
+    "commit_id": "its id",
+    "state": "`stored`, or how far an unfinished one has come",
+    "sequence": "place in the chain, from 1",
+    "created_at": "RFC 3339, by the owner's clock",
+    "files": "number of paths in it",
+    "source_bytes": "plaintext bytes",
+    "sealed_bytes": "bytes of its sealed files",
+    "merkle_root": "`blake3:<hex>`",
+    "manifest_sha256": "`sha256:<hex>`",
+    "commit_cid": "root CID of its UnixFS directory",
+    "timestamp": "`queued`, `pending` or `complete`",
+    "bitcoin_height": "block that attests it, or null",
+    "bitcoin_time": "that block's time where it was confirmed, or null",
+    "backed_up_at": "when its backup was last verified, or null",
+}
+"""A commit as several commands describe it."""
+
+PROBLEM = {
+    "path_hex": "the path's bytes in hex",
+    "path_display": "the path for people, with escapes for what does not print",
+    "message": "what is wrong",
+}
+"""A path that could not be handled."""
+
+_SCANNED = {
+    "new": "paths never seen before",
+    "changed": "paths that changed",
+    "unchanged": "paths that did not",
+}
+_DRY_RUN = {"dry_run": "true when nothing was written"}
+
+ANSWERS: dict[str, dict[str, str]] = {
+    "init": {
+        "home": "the home folder",
+        "organization": "`id` and `name`",
+        "signing_key_id": "fingerprint of the signing key",
+        "recipient": "the organisation's own recipient",
+        "recovery_recipient": "the recipient of the recovery kit, or null",
+        "recovery_kit": "the file that it was written to; its text with `--recovery-kit -`; else null",
+    },
+    "add": _SCANNED
+    | {
+        "pending_files": "paths that wait to be archived",
+        "pending_bytes": "their bytes",
+        "problems": "list of problems",
+    }
+    | _DRY_RUN,
+    "archive": {
+        "scan": "`new`, `changed` and `unchanged` paths",
+        "commits": "list of the commits made",
+        "vanished": "paths that were gone before they could be read",
+        "problems": "list of problems",
+    }
+    | _DRY_RUN,
+    "status": {
+        "organization": "`id` and `name`",
+        "pending_files": "paths that wait to be archived",
+        "pending_bytes": "their bytes",
+        "archived_files": "archived versions",
+        "archived_bytes": "their bytes",
+        "sealed_bytes": "bytes of the commits",
+        "commits": "number of commits",
+        "timestamps_queued": "commits that no calendar was reached for",
+        "timestamps_pending": "commits that wait for their block",
+        "backup": "where the backup is, or null",
+        "not_backed_up": "commits without a verified backup",
+        "last_commit": "the last commit, or null",
+        "unfinished": "list of commits that a run did not finish",
+        "roots": "list of places that `archive` looks at: `path_hex`, `path_display`",
+        "problems": "list of problems",
+        "next_steps": "list of sentences for people",
+    },
+    "commits": {"commits": "list of commits, the newest first"},
+    "show": {
+        "version": "2",
+        "commit_id": "its id",
+        "created_at": "RFC 3339, by the owner's clock",
+        "merkle": "`algorithm`, `root`, `leaf_count`",
+        "signature": "`algorithm`, `signer_org`, `signer_key_id`, `value`",
+        "chain": "`sequence`, `previous_commit_id`, `previous_merkle_root`",
+        "packaging": "`format`, `chunk_size`, `chunk_prefix`, `chunk_count`, `par2_redundancy` (percent)",
+        "provenance": "`organization` and `organization_name`",
+        "software": "`name` and `version`",
+        "catalogue": "the commit as other commands describe it",
+        "timestamp": "`state`, `detail`, `bitcoin_height`, `bitcoin_time`",
+        "files": "list of files, with `merkle_proof` and `encryption`",
+        "problems": "list of sentences: what could not be shown",
+    },
+    "verify": {
+        "ok": "true when commits were checked and nothing is wrong",
+        "signer_compared": "false when the signature was only compared with the key in the manifest itself",
+        "commits": "list: `commit_id`, `ok`, `signer`, `files`, `leaves`, `contents`, `content_bytes`, `erased`, `damaged`, `timestamp`, `problems`",
+    },
+    "restore": {
+        "target": "the folder",
+        "files": "paths put back",
+        "bytes": "their bytes",
+        "problems": "list of problems",
+    }
+    | _DRY_RUN,
+    "repair": {
+        "commits": "list: `commit_id`, `damaged`, `from_parity`, `from_backup`, `problem`",
+    }
+    | _DRY_RUN,
+    "rebuild": {
+        "commits": "commits that the database knows now, or would read",
+        "files": "paths in them; 0 in a dry run",
+        "imported": "list of ids of commits that were copied into the store",
+        "problems": "list: `commit_id` and `message`",
+    }
+    | _DRY_RUN,
+    "backup": {
+        "commits": "list: `commit_id`, `objects`, `sent`, `replaced`, `sent_bytes`, `problem`",
+    }
+    | _DRY_RUN,
+    "ots upgrade": {
+        "commits": "list: `commit_id`, `timestamp`, `changed`, `bitcoin_height`, `notes`, `problem`",
+    }
+    | _DRY_RUN,
+    "ots verify": {
+        "commits": "list: `commit_id`, `state` (`verified`, `pending`, `queued`, `inconclusive`, `wrong`), `detail`, `bitcoin_height`, `bitcoin_time`",
+    },
+    "ots info": {"commit_id": "its id", "steps": "list of lines for people"},
+    "store stats": {
+        "pack_count": "pack files",
+        "pack_blocks": "blocks in them",
+        "pack_bytes": "their bytes",
+        "referenced_blocks": "blocks that lie in the files of commits",
+        "referenced_bytes": "their bytes",
+        "pins": "pinned roots",
+    },
+    "store verify": {
+        "ok": "true when all blocks are whole",
+        "blocks": "blocks hashed",
+        "problems": "list: `cid`, `place`, `message`",
+    },
+    "store gc": {
+        "kept_blocks": "blocks in packs that are needed",
+        "removed_blocks": "blocks removed, or to be removed",
+        "removed_bytes": "their bytes",
+        "rewritten_packs": "packs that held any of them",
+    }
+    | _DRY_RUN,
+    "keys list": {
+        "signing_key_id": "fingerprint of the signing key in use",
+        "former_signing_key_ids": "list of fingerprints of those before",
+        "identities": "list of the recipients that this home opens for",
+        "recipients": "list: `recipient`, `name`",
+    },
+    "keys recipients": {"recipients": "list: `recipient`, `name`"},
+    "keys add-recipient": {"recipient": "age1...", "name": "who it is"},
+    "keys remove-recipient": {"recipient": "age1...", "name": "who it is"},
+    "keys rewrap": {
+        "commits": "list of ids of commits whose keys were sealed anew",
+        "skipped": "commits that were done already",
+    }
+    | _DRY_RUN,
+    "keys check-recovery-kit": {"recipient": "age1...", "name": "its name in the list"},
+    "keys recover": {
+        "recipient": "age1...",
+        "opened": "commits that the kit opens",
+        "commits": "commits in the store",
+    },
+    "doctor": {
+        "ok": "false when something must be done",
+        "checks": "list: `name`, `level` (`OK`, `WARN`, `FAIL`), `message`, `remedy`",
+    },
+    "completion": {"shell": "its name", "script": "the script"},
+}
+"""By command."""
