@@ -168,7 +168,7 @@ def _kind(path: Path, *, is_cache: bool) -> str:
     if path.suffix == ".par2":
         return "parity"
     is_database = path.name.endswith(
-        (".db", ".db-wal", ".db-shm", ".sqlite", ".sqlite-wal", ".sqlite-shm")
+        (".db", ".db-wal", ".db-shm", ".sqlite3", ".sqlite3-wal", ".sqlite3-shm")
     )
     return "index" if is_cache or is_database else "data"
 

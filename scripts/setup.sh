@@ -42,3 +42,4 @@ if ! .venv/bin/uv --version 2>/dev/null | grep -qF " $UV_VERSION"; then
 fi
 # --inexact keeps uv itself in the environment; compiled bytecode makes every start faster by half a second.
 UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --frozen --inexact --compile-bytecode --quiet
+.venv/bin/python -m compileall -q src

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from muniment.adapters import key_files
 from muniment.adapters.commit_store import EmbeddedCommitStore
+from muniment.adapters.processors import default_worker_count
 from muniment.adapters.run_lock import run_lock
-from muniment.adapters.worker_pool import default_worker_count
 from muniment.archive.catalog import CommitRow, CommitState
 from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.archive.keyring import Keyring, max_sealed_bytes, open_keyring, seal

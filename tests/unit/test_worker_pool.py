@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from muniment.adapters.worker_pool import WorkerPool, default_worker_count
+from muniment.adapters.processors import default_worker_count
+from muniment.adapters.worker_pool import WorkerPool
 from muniment.errors import FormatError, MunimentError
 
 

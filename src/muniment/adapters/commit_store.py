@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.adapters.commit_folder import CommitFolder
 from muniment.adapters.durable import sync_folder
 from muniment.archive.commit_dag import CommitDag
@@ -22,6 +21,8 @@ class EmbeddedCommitStore:
 
     def adopt(self, commit_id: str, files: Path, dag: CommitDag) -> None:
         """See `muniment.archive.pipeline.CommitStore`."""
+        from muniment.adapters.block_store import EmbeddedBlockStore  # noqa: PLC0415  # restoring needs no blocks
+
         target = self.path(commit_id)
         if not target.exists():  # else an earlier run got as far as moving it
             self.commits.mkdir(mode=0o700, parents=True, exist_ok=True)

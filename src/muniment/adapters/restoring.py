@@ -10,7 +10,6 @@ from msgspec import UNSET
 
 from muniment.adapters.commit_folder import CommitFolder
 from muniment.adapters.restore_target import RestoreTarget, restore_entry
-from muniment.adapters.worker_pool import WorkerPool
 from muniment.archive import contents
 from muniment.archive.catalog import ArchivedFile, Kind, ScannedFile
 from muniment.archive.commit_source import TarView, read_manifest, read_records
@@ -81,6 +80,8 @@ def restore_files(
         finally:
             restorer.close()
     else:
+        from muniment.adapters.worker_pool import WorkerPool  # noqa: PLC0415  # one small file needs no workers
+
         rest = (task for part in ([first], [second] if second else [], iterator) for task in part)
         with WorkerPool(worker_count, _Restorer, *arguments) as pool:
             _collect(report, pool.map_unordered(rest), advance)

@@ -7,7 +7,6 @@ its memory. The Python code of small files needs one interpreter for each core, 
 import contextlib
 import gc
 import multiprocessing
-import os
 import pickle
 import sys
 import threading
@@ -23,11 +22,6 @@ _MAPPED_BYTES_MIN = 32 << 20  # the most that glibc takes
 
 Handler = Callable[[Any], Any]
 _STOP = None
-
-
-def default_worker_count() -> int:
-    """Return one worker for each processor core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerPool:

@@ -88,6 +88,14 @@ class TarView:
             size -= wanted
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def buffered(self, start: int, end: int) -> "TarView":
+        """Return a view that holds the bytes from `start` to `end` in memory.
+
+        Raises:
+            MissingDataError: They are not there.
+        """
+        return _BufferedTar(self, start, self.read(start, end - start))
+
     def reader(self, offset: int) -> Callable[[int], bytes]:
         """Return a function that reads on from `offset`, so many bytes at each call."""
         position = offset
@@ -98,6 +106,19 @@ class TarView:
             return self.read(position - size, size)
 
         return read
+
+
+class _BufferedTar(TarView):
+    """A range of the tar in memory; what lies outside is read."""
+
+    def __init__(self, tar: TarView, start: int, data: bytes) -> None:
+        self._tar, self._start, self._data, self.size = tar, start, data, tar.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        begin = offset - self._start
+        if begin < 0 or begin + size > len(self._data):
+            return self._tar.read(offset, size)
+        return self._data[begin : begin + size]
 
 
 def check_file(source: CommitSource, expected: manifests.SealedFile) -> None:

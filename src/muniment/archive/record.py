@@ -210,19 +210,22 @@ def check_path(path: bytes, what: str) -> None:
         raise FormatError(f"{what} has a path that is not clean: {path[:200]!r}")
 
 
+def content_place(content: Content, commit_id: str, leaf: int) -> ContentPlace:
+    """Return where the content of the record at a leaf lies."""
+    return ContentPlace(
+        commit_id if content.commit_id is UNSET else content.commit_id,
+        leaf if content.leaf is UNSET else content.leaf,
+        content.offset,
+        content.sealed_size,
+        content.packed_size,
+        content.compression,
+    )
+
+
 def to_archived(record: Record, commit_id: str, leaf: int) -> ArchivedFile:
     """Return the catalogue's view of a record."""
     content = record.content
-    place = None
-    if content is not UNSET:
-        place = ContentPlace(
-            commit_id=commit_id if content.commit_id is UNSET else content.commit_id,
-            leaf=leaf if content.leaf is UNSET else content.leaf,
-            offset=content.offset,
-            sealed_size=content.sealed_size,
-            packed_size=content.packed_size,
-            compression=content.compression,
-        )
+    place = None if content is UNSET else content_place(content, commit_id, leaf)
     scanned = ScannedFile(
         path=record.path,
         kind=Kind(record.kind),

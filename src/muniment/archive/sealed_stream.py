@@ -38,8 +38,15 @@ def padme(size: int) -> int:
 
 
 def padded_size(plain_size: int, unit: int, least: int) -> int:
-    """Return how long the plaintext is with its padding, so that the stream over it fills its bucket."""
-    total = padme(max(stream_size(plain_size), least))
+    """Return how long the plaintext is with its padding, so that the stream over it fills its bucket.
+
+    Up to one message, what is rounded is the stream, so that small members waste least; beyond, the plaintext, so that files of
+    whole MiB, which are common, need no padding.
+    """
+    if plain_size <= MESSAGE_BYTES:
+        total = padme(max(stream_size(plain_size), least))
+    else:
+        total = stream_size(padme(plain_size))
     total = -(-total // unit) * unit
     while 0 < (total - HEADER_BYTES) % _WIRE_BYTES < OVERHEAD_BYTES:
         total += unit

@@ -19,7 +19,7 @@ from muniment.archive.disclosure import DisclosedFile, fields_digest
 from muniment.archive.keyring import Keyring
 from muniment.archive.manifest import Manifest, Previous, verify_signature
 from muniment.archive.merkle import MerkleTree
-from muniment.archive.record import Record
+from muniment.archive.record import Content, Record
 from muniment.archive.records_file import RecordsFile
 from muniment.archive.signing import VerifyKey
 from muniment.archive.sources import CommitSource
@@ -28,7 +28,8 @@ from muniment.errors import FormatError, IntegrityError, KeyUnavailableError
 OpenMember = Callable[[ContentPlace], Callable[[int], bytes]]
 """Returns a reader of the member at a place, in whatever commit it lies."""
 
-_SPAN_BYTES = 16 << 20
+_SPAN_BYTES = 8 << 20
+_BUFFERED_BYTES = 16 << 20  # spans of small files are read at once; one large file is not
 _SPAN_LEAVES = 2048
 _PIECE_BYTES = 1 << 20
 
@@ -42,11 +43,12 @@ class OpenedCommit(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A range of leaves and where the first one's header is in the tar."""
+    """A range of leaves and where they lie in the tar, from the first one's header on."""
 
     start: int
     stop: int
     offset: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,10 @@ def spans(opened: OpenedCommit, tar: TarView) -> Iterator[Span]:
     count = len(opened.records)
     for leaf in range(count):
         if leaf > start and (offset - span_offset >= _SPAN_BYTES or leaf - start >= _SPAN_LEAVES):
-            yield Span(start, leaf, span_offset)
+            yield Span(start, leaf, span_offset, offset)
             start, span_offset = leaf, offset
         offset += tarball.BLOCK_BYTES + _member_size(tar, leaf, offset)
-    yield Span(start, count, span_offset)
+    yield Span(start, count, span_offset, offset)
     if (
         tar.size != offset + len(tarball.TRAILER)
         or tar.read(offset, len(tarball.TRAILER)) != tarball.TRAILER
@@ -168,6 +170,8 @@ def check_leaves(
         IntegrityError: A leaf does not hold; the message names it.
     """
     sealed_records = opened.records.sealed_records(span.start, span.stop) if keyring else []
+    if span.end - span.offset <= _BUFFERED_BYTES:
+        tar = tar.buffered(span.offset, span.end)
     offset, contents_opened, erased, size_bytes = span.offset, 0, 0, 0
     for leaf in range(span.start, span.stop):
         member = _check_member(opened, tar, leaf, offset)
@@ -180,13 +184,14 @@ def check_leaves(
             erased += 1
             continue
         record = check_record(opened.records, leaf, file_key, sealed_records[leaf - span.start])
-        archived = records.to_archived(record, opened.manifest.commit_id, leaf)
-        if record.content is UNSET or record.content.leaf is not UNSET:
+        content = record.content
+        if content is UNSET or content.leaf is not UNSET:
             _check_empty(member, file_key)
-        if archived.place is not None:
-            _check_content(record, archived, member, file_key, tar, open_copy)
+        if content is not UNSET:
+            place = records.content_place(content, opened.manifest.commit_id, leaf)
+            _check_content(record, content, place, member, file_key, tar, open_copy)
             contents_opened += 1
-            size_bytes += archived.scanned.size
+            size_bytes += 0 if record.size is UNSET else record.size
     return LeavesReport(span.stop - span.start, contents_opened, erased, size_bytes)
 
 
@@ -237,21 +242,20 @@ def _check_empty(member: _Member, file_key: bytes) -> None:
 
 def _check_content(
     record: Record,
-    archived: ArchivedFile,
+    content: Content,
+    place: ContentPlace,
     member: _Member,
     file_key: bytes,
     tar: TarView,
     open_copy: OpenMember,
 ) -> None:
     """Decrypt, decompress and hash a leaf's content."""
-    place, digest, size = archived.place, archived.digest, archived.scanned.size
-    assert place is not None
-    assert digest is not None
-    assert record.content is not UNSET
+    assert record.size is not UNSET
+    assert record.blake3 is not UNSET
+    size, digest = record.size, bytes.fromhex(record.blake3)
     what = f"the content of leaf {member.leaf}"
-    key_hex = record.content.key_hex
-    if key_hex is not UNSET:
-        read, key = open_copy(place), bytes.fromhex(key_hex)
+    if content.key_hex is not UNSET:
+        read, key = open_copy(place), bytes.fromhex(content.key_hex)
     elif (place.offset, place.sealed_size) != (member.start, member.size):
         raise FormatError(
             f"record {member.leaf} places its content elsewhere than in its own member"
