@@ -442,6 +442,29 @@ def test_an_archive_comes_back_from_a_copy_of_its_commits(archived):
     archived.run("verify", "--deep")
 
 
+def test_a_new_machine_opens_a_copy_with_the_recovery_kit(archived, monkeypatch):
+    """docs/guides/restoring.md, "When the machine is gone"."""
+    new = archived.folder / "new"
+    (new / "keys").mkdir(parents=True)
+    for name in ("config.toml", "keys/signing.pub", "keys/recipients.txt"):
+        shutil.copy2(archived.home / name, new / name)
+    monkeypatch.setenv("MUNIMENT_HOME", str(new))
+    copy = archived.home / "store" / "commits"
+    assert len(archived.json("rebuild", "--from", copy, code=4)["imported"]) == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed_kit(archived)))
+    assert archived.json("keys", "recover")["opened"] == 1
+    assert archived.json("rebuild")["files"] == 6
+    archived.run("verify", "--deep")
+    out = archived.folder / "out"
+    archived.run("restore", "--target", out)
+    assert (out / str(archived.papers).lstrip("/") / "letters" / "ana.txt").read_bytes() == LETTER
+
+
+def typed_kit(desk):
+    lines = (desk.folder / "kit.txt").read_text().split("line 1:")[1].splitlines()[:3]
+    return " ".join(line.rpartition(":")[2] for line in lines)
+
+
 # restore
 
 
@@ -528,8 +551,7 @@ def test_keys_are_listed_without_secrets(made):
 
 def test_the_recovery_kit_is_checked_and_opens_the_archive_again(archived, monkeypatch):
 
-    lines = (archived.folder / "kit.txt").read_text().split("line 1:")[1].splitlines()[:3]
-    typed = " ".join(line.rpartition(":")[2] for line in lines)
+    typed = typed_kit(archived)
     monkeypatch.setattr("sys.stdin", io.StringIO(typed.lower()))
     assert archived.json("keys", "check-recovery-kit")["name"] == "recovery"
     monkeypatch.setattr("sys.stdin", io.StringIO(typed.replace(typed.split()[0], "QQQQ", 1)))

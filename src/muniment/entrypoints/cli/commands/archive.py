@@ -49,6 +49,7 @@ def _try(session: Session, archive: "Archive", paths: tuple[str, ...]) -> None:
 
 def _archive(session: Session, archive: "Archive", paths: tuple[str, ...]) -> None:
 
+    archive.signing_key  # noqa: B018  # a passphrase is better asked for now than after a long scan
     catalog, started = archive.catalog, int(time.time())
     for root in roots_of(paths, archive):
         catalog.add_root(root)

@@ -1,0 +1,103 @@
+"""Timestamps from the command line, with a calendar and a node on this machine."""
+
+import json
+import shutil
+
+import pytest
+
+from muniment.entrypoints.cli.running import run
+from muniment.testing.bitcoin_node import LocalChain, LocalNode
+from muniment.testing.calendar import LocalCalendar
+
+
+@pytest.fixture
+def archived(tmp_path, monkeypatch, capsys):
+    """Two commits, archived while no calendar was set; returns what runs a command and reads its answer."""
+    for name, value in {"HOME": tmp_path / "home", "CALENDARS": "", "WORKERS": 1}.items():
+        monkeypatch.setenv(f"MUNIMENT_{name}", str(value))
+    monkeypatch.setenv("MUNIMENT_CALENDAR_TIMEOUT_S", "5")
+
+    def muniment(*words, code=0):
+        capsys.readouterr()
+        found = run([*map(str, words), "--json"])
+        printed = capsys.readouterr()
+        assert found == code, (words, printed)
+        return json.loads(printed.out)
+
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    muniment("init", "--organization-id", "hrdag", "--no-recovery-kit")
+    for number in range(2):
+        (papers / str(number)).write_text(str(number))
+        muniment("archive", papers)
+    return muniment
+
+
+@pytest.fixture
+def calendar(archived, monkeypatch):
+    with LocalCalendar(LocalChain()) as calendar:
+        monkeypatch.setenv("MUNIMENT_CALENDARS", calendar.url)
+        yield calendar
+
+
+def states(answer, name="timestamp"):
+    return [commit[name] for commit in answer["commits"]]
+
+
+def test_without_calendars_nothing_is_asked(archived):
+    answer = archived("ots", "upgrade")
+    assert states(answer) == ["queued", "queued"]
+    assert "no calendars are set" in answer["commits"][0]["notes"][0]
+    assert states(archived("ots", "verify", code=8), "state") == ["queued", "queued"]
+    commit_id = answer["commits"][0]["commit_id"]
+    assert archived("ots", "info", commit_id, code=3)["error"]["code"] == "not_found"
+
+
+def test_timestamps_are_queued_then_pending_then_complete(archived, calendar, monkeypatch):
+    assert states(archived("ots", "upgrade", "--dry-run")) == ["queued", "queued"]
+    assert calendar.submitted == []
+    assert states(archived("ots", "upgrade")) == ["pending", "pending"]
+    assert len(calendar.submitted) == 2
+    assert states(archived("ots", "verify", code=8), "state") == ["pending", "pending"]
+    answer = archived("ots", "upgrade")
+    assert [commit["changed"] for commit in answer["commits"]] == [False, False]
+
+    height = calendar.mine()
+    answer = archived("ots", "upgrade")
+    assert states(answer) == ["complete", "complete"]
+    assert states(answer, "bitcoin_height") == [height, height]
+    assert archived("ots", "upgrade")["commits"] == []
+    status = archived("status")
+    assert (status["timestamps_queued"], status["timestamps_pending"]) == (0, 0)
+    commit_id = answer["commits"][0]["commit_id"]
+    assert any(f"block {height}" in step for step in archived("ots", "info", commit_id)["steps"])
+
+    with LocalNode(calendar.chain) as node:  # its blocks took no work, so they prove nothing
+        monkeypatch.setenv("MUNIMENT_ESPLORA_URL", node.esplora_url)
+        checks = archived("ots", "verify", commit_id, code=8)["commits"]
+    assert checks[0]["state"] == "inconclusive"
+    assert "work" in checks[0]["detail"]
+
+
+def test_a_calendar_that_is_down_costs_nothing_but_time(archived, calendar):
+    calendar.behaviour = "offline"
+    assert states(archived("ots", "upgrade", code=7)) == ["queued", "queued"]
+    calendar.behaviour = "honest"
+    archived("ots", "upgrade")
+    calendar.behaviour = "offline"
+    answer = archived("ots", "upgrade")
+    assert states(answer) == ["pending", "pending"]
+    assert "503" in answer["commits"][0]["notes"][0]
+
+
+def test_a_proof_of_something_else_is_wrong(archived, calendar, tmp_path):
+    archived("ots", "upgrade")
+    first, second = sorted((tmp_path / "home" / "store" / "commits").iterdir())
+    shutil.copy(first / "manifest.json.ots", second / "manifest.json.ots")
+    checks = archived("ots", "verify", code=4)["commits"]
+    assert [check["state"] for check in checks] == ["pending", "wrong"]
+    verified = archived("verify", code=4)["commits"]
+    assert "another file" in verified[1]["problems"][0]
+    (second / "manifest.json.ots").write_bytes(b"nonsense")
+    assert archived("ots", "upgrade", code=4)["commits"][1]["problem"]
+    assert archived("ots", "info", second.name, code=4)["error"]["code"] == "format"
