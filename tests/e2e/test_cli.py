@@ -429,6 +429,17 @@ def test_the_database_is_made_anew_from_the_commits(archived):
     assert (restored / "letters" / "ana.txt").read_bytes() == LETTER
 
 
+def test_a_damaged_database_stops_no_verification(archived):
+    for path in archived.home.glob("catalogue.sqlite3*"):
+        path.write_bytes(b"nonsense" * 1000)
+    assert archived.json("verify", "--deep")["ok"]
+    archived.run("verify")
+    assert "the database cannot tell" in archived.error
+    archived.run("status", code=4)
+    assert "muniment rebuild" in archived.error
+    assert "FAIL  database" in archived.run("doctor", code=1)
+
+
 def test_an_archive_comes_back_from_a_copy_of_its_commits(archived):
     copy = archived.folder / "copy"
     shutil.move(archived.home / "store" / "commits", copy)
@@ -636,6 +647,16 @@ def test_garbage_is_only_removed_when_confirmed(archived):
         assert not blocks.has(cid)
 
 
+def test_a_backup_that_cannot_be_reached_holds_up_no_archiving(made, monkeypatch):
+    monkeypatch.setenv("MUNIMENT_BACKUP", str(made.folder / "not-mounted"))
+    (commit,) = made.json("archive", made.papers)["commits"]
+    assert commit["backed_up_at"] is None
+    (made.papers / "more").write_text("more")
+    made.run("archive")
+    assert "archived, but not backed up yet" in made.error
+    assert made.json("status")["not_backed_up"] == 2
+
+
 REFUSED = pytest.mark.xfail(reason="backups refuse the + in the names of parity files")
 
 
@@ -655,6 +676,8 @@ def test_commits_are_backed_up_and_the_backup_checked(archived, monkeypatch):
     assert "whole" in archived.run("backup", "--verify")
     damage(next(backup.rglob("*_aa")))
     assert "damaged" in archived.json("backup", "--verify", code=4)["commits"][0]["problem"]
+    (archived.papers / "more").write_text("more")
+    assert archived.json("archive")["commits"][0]["backed_up_at"]
 
 
 @REFUSED

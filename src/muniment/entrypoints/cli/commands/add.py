@@ -9,8 +9,6 @@ from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.entrypoints.cli.text import count, size
 from muniment.entrypoints.cli.views import problem_pair, problem_views
 
-_SHOWN_PROBLEMS = 10
-
 
 @click.command(
     cls=Command, name="add", short_help="Remember folders and files, and see what is new in them."

@@ -1,20 +1,46 @@
 """`muniment archive`."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
+from muniment.archive.catalog import CommitRow, TimestampState
+from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.reporting import skipped_inputs
 from muniment.entrypoints.cli.scanning import Scan, roots_of, scan_into, trial_catalog
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.entrypoints.cli.text import count, size
 from muniment.entrypoints.cli.views import commit_view, problem_pair, problem_views
+from muniment.errors import MunimentError
 
-if TYPE_CHECKING:
-    from muniment.archive.catalog import CommitRow
-    from muniment.bootstrap import Archive
+_TIMESTAMPS = {
+    TimestampState.QUEUED: "queued until a calendar can be reached: muniment ots upgrade",
+    TimestampState.PENDING: "promised; complete in some hours: muniment ots upgrade",
+    TimestampState.COMPLETE: "complete",
+}
+
+
+@dataclass
+class _Done:
+    """What a run did, or would do."""
+
+    scan: Scan
+    commits: list[CommitRow] = field(default_factory=list)
+    problems: list[tuple[bytes, str]] = field(default_factory=list)
+    vanished: int = 0
+
+    def view(self) -> dict[str, Any]:
+        """Describe it as JSON."""
+        counts = self.scan.counts
+        return {
+            "scan": {"new": counts.new, "changed": counts.changed, "unchanged": counts.unchanged},
+            "commits": [commit_view(row) for row in self.commits],
+            "vanished": self.vanished,
+            "problems": problem_views(self.problems),
+        }
 
 
 @click.command(cls=Command, name="archive", short_help="Archive everything that is new or changed.")
@@ -25,17 +51,19 @@ def command(session: Session, paths: tuple[str, ...], dry_run: bool) -> None:
     """Archive everything that is new or changed.
 
     Looks at the paths given, which are remembered, and at all that were added before. A run that was interrupted goes on
-    where it stopped.
+    where it stopped. New commits are copied to the backup, if one is configured.
     """
     with session.archive() as archive, archive.lock():
-        if dry_run:
-            _try(session, archive, paths)
-        else:
-            _archive(session, archive, paths)
+        done = _try(session, archive, paths) if dry_run else _archive(session, archive, paths)
+        if not dry_run and archive.settings.backup:
+            done.commits = [_back_up(session, archive, row) for row in done.commits]
+        for row in done.commits:
+            _say_commit(session, archive, row)
+    session.answer(done.view() | {"dry_run": dry_run})
+    skipped_inputs(session, done.problems)
 
 
-def _try(session: Session, archive: "Archive", paths: tuple[str, ...]) -> None:
-
+def _try(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Done:
     with trial_catalog(archive) as catalog, progress_of(session) as progress:
         roots = [*catalog.roots(), *roots_of(paths, archive)]
         scan = scan_into(catalog, roots, archive, progress)
@@ -44,11 +72,10 @@ def _try(session: Session, archive: "Archive", paths: tuple[str, ...]) -> None:
         f"{scan.summary()}.",
         f"{count(totals.pending_files, 'path')} ({size(totals.pending_bytes)}) would be archived; nothing was written.",
     )
-    _finish(session, scan, [], [], 0, dry_run=True)
+    return _Done(scan, problems=[problem_pair(problem) for problem in scan.problems])
 
 
-def _archive(session: Session, archive: "Archive", paths: tuple[str, ...]) -> None:
-
+def _archive(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Done:
     archive.signing_key  # noqa: B018  # a passphrase is better asked for now than after a long scan
     catalog, started = archive.catalog, int(time.time())
     for root in roots_of(paths, archive):
@@ -59,54 +86,38 @@ def _archive(session: Session, archive: "Archive", paths: tuple[str, ...]) -> No
         scan = scan_into(catalog, catalog.roots(), archive, progress)
         result = archive.pipeline(progress).run()
     catalog.clear_problems(started)
-    for row in result.commits:
-        _say_commit(session, archive, row)
+    problems = [problem_pair(problem) for problem in [*scan.problems, *result.problems]]
     if result.vanished:
         session.say(f"{count(result.vanished, 'path')} vanished before they could be read.")
-    if not result.commits and not result.problems and not scan.problems:
-        if catalog.roots():
-            session.say("Nothing is new or changed: everything is archived.")
-        else:
-            session.say("Nothing to archive yet: muniment archive FOLDER")
-    problems = [problem_pair(problem) for problem in result.problems]
-    _finish(session, scan, result.commits, problems, result.vanished, dry_run=False)
+    if not result.commits and not problems:
+        is_empty = not catalog.roots()
+        session.say(
+            "Nothing to archive yet: muniment archive FOLDER"
+            if is_empty
+            else "Nothing is new or changed: everything is archived."
+        )
+    return _Done(scan, result.commits, problems, result.vanished)
 
 
-def _say_commit(session: Session, archive: "Archive", row: "CommitRow") -> None:
+def _back_up(session: Session, archive: Archive, row: CommitRow) -> CommitRow:
+    """Copy a new commit to the backup; if that fails, it is archived all the same and sent another time."""
+    try:
+        archive.back_up(row.commit_id)
+    except MunimentError as error:
+        session.warn(f"muniment: {row.commit_id} is archived, but not backed up yet: {error}")
+        session.warn("  Try again later: muniment backup")
+    return archive.catalog.commit(row.commit_id)
 
+
+def _say_commit(session: Session, archive: Archive, row: CommitRow) -> None:
     root = row.merkle_root.hex() if row.merkle_root else "?"
-    timestamp = {
-        "queued": "queued until a calendar can be reached: muniment ots upgrade",
-        "pending": "promised; complete in some hours: muniment ots upgrade",
-    }.get(str(row.timestamp), str(row.timestamp))
     session.say(
         f"Commit {row.commit_id} (number {row.sequence})",
         f"  files      {count(row.leaf_count, 'path')}, {size(row.source_bytes)}, sealed in {size(row.sealed_bytes)}",
         f"  root       blake3:{root}",
         f"  CID        {row.commit_cid}",
         f"  signed by  {archive.verify_key.key_id}",
-        f"  timestamp  {timestamp}",
+        f"  timestamp  {_TIMESTAMPS[row.timestamp]}",
     )
-
-
-def _finish(
-    session: Session,
-    scan: "Scan",
-    commits: "list[CommitRow]",
-    problems: list[tuple[bytes, str]],
-    vanished: int,
-    *,
-    dry_run: bool,
-) -> None:
-
-    problems = [*map(problem_pair, scan.problems), *problems]
-    counts = scan.counts
-    answer: dict[str, Any] = {
-        "scan": {"new": counts.new, "changed": counts.changed, "unchanged": counts.unchanged},
-        "commits": [commit_view(row) for row in commits],
-        "vanished": vanished,
-        "problems": problem_views(problems),
-        "dry_run": dry_run,
-    }
-    session.answer(answer)
-    skipped_inputs(session, problems)
+    if row.backed_up_at is not None:
+        session.say(f"  backup     {archive.settings.backup}")

@@ -158,7 +158,6 @@ def _passphrase() -> str:
 
 
 def _write_kit(kit: "RecoveryKit", path: Path) -> None:
-
     text = kit.html() if path.suffix == ".html" else kit.text()
     create_file(path, text.encode("utf-8"))
 

@@ -71,7 +71,6 @@ def command(
 def _wanted(
     archive: "Archive", paths: tuple[str, ...], at: int | None, commit_id: str | None
 ) -> "Iterator[ArchivedFile]":
-
     found: list[Iterator[ArchivedFile]] = []
     for path in paths or (None,):
         for pattern in _patterns(path) if path else ((),):
@@ -113,7 +112,6 @@ def _nothing(path: str | None, archive: "Archive") -> str:
 
 
 def _list(session: Session, files: "Iterator[ArchivedFile]", target: Path) -> None:
-
     number = size_bytes = 0
     for file in files:
         number, size_bytes = number + 1, size_bytes + file.scanned.size
@@ -132,7 +130,6 @@ def _restore(
     *,
     overwrite: bool,
 ) -> None:
-
     archive.identities  # noqa: B018  # a home that only writes says so now, not once for every file
     target.mkdir(parents=True, exist_ok=True)
     with progress_of(session) as progress:
@@ -165,7 +162,6 @@ def _answer(
     *,
     dry_run: bool,
 ) -> None:
-
     session.answer(
         {
             "target": plain(str(target.absolute())),

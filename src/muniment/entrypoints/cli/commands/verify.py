@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from muniment.errors import FormatError, IntegrityError, MunimentError, UsageErr
 
 if TYPE_CHECKING:
     from muniment.archive.timestamps import HeaderSource
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -112,7 +115,6 @@ def command(
 
 
 def _read_signer(text: str) -> "VerifyKey":
-
     if os.path.exists(text):
         return read_verify_key(Path(text))
     try:
@@ -156,7 +158,7 @@ class _Run:
         assert archive is not None
         present = archive.commit_ids()
         if not present and not names:
-            if archive.known_commits():
+            if _known_commits(archive):
                 raise IntegrityError(
                     "all commits are missing from the store: fetch them from a backup or a partner, then run `muniment rebuild`"
                 )
@@ -171,13 +173,12 @@ class _Run:
             with archive.store.open(commit_id) as folder:
                 yield self._verify(folder, previous, check_chain=is_known)
         if not names:
-            gaps = chain.gaps(archive.known_commits())
+            gaps = chain.gaps(_known_commits(archive))
             yield from (Finding(name, problems=[what]) for name, what in gaps if name not in broken)
 
     def _verify(
         self, folder: "CommitFolder", previous: "Previous | None", *, check_chain: bool
     ) -> Finding:
-
         finding = Finding(folder.commit_id)
         try:
             keyring = None
@@ -209,6 +210,15 @@ class _Run:
 def _bytes_of(folder: "CommitFolder") -> int:
     """Files and their contents are both read."""
     return 2 * sum(folder.size(name) for name in folder.names())
+
+
+def _known_commits(archive: Archive) -> list[tuple[str, int]]:
+    """Return what the database knows; commits are verified without it, too."""
+    try:
+        return archive.known_commits()
+    except MunimentError as error:
+        _log.warning("the database cannot tell whether commits are missing: %s", error)
+        return []
 
 
 class _Chain:
@@ -255,7 +265,6 @@ class _Chain:
 
 
 def _read_chain(archive: "Archive", commit_ids: Sequence[str]) -> tuple[_Chain, dict[str, str]]:
-
     links, broken = [], {}
     for commit_id in commit_ids:
         try:
@@ -295,7 +304,6 @@ def _each(session: Session, findings: Iterator[Finding]) -> Iterator[Finding]:
 def _finish(
     session: Session, findings: list[Finding], signer_known: bool, from_elsewhere: bool
 ) -> None:
-
     damaged = list(dict.fromkeys(finding.commit_id for finding in findings if finding.problems))
     session.answer(
         {
