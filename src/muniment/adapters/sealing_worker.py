@@ -4,7 +4,9 @@ import hashlib
 import mmap
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
@@ -39,6 +41,7 @@ from muniment.archive.sealing import (
 
 _PIECE_BYTES = 1 << 20
 _ATTEMPTS = 3
+_WRITES_AHEAD = 4
 _HEADER_BYTES = tarball.BLOCK_BYTES
 
 
@@ -137,8 +140,7 @@ class SealingWorker:
         return PlacedUnit(request.unit, [entry], end, [])
 
     def _seal_large_once(self, request: SealLarge) -> tuple[Entry, int]:
-        start = end = request.offset + _HEADER_BYTES
-        ciphertext = blake3()
+        start = request.offset + _HEADER_BYTES
         with _Source(request.file.scanned.path) as source:
             head = source.peek(0, HEAD_BYTES)
             name = _choose_compression(source, request.compression)
@@ -146,10 +148,8 @@ class SealingWorker:
             packed = _Counted(
                 iter(plain) if name == "none" else comp.compress_stream(iter(plain), name)
             )
-            for piece in _seal_pieces(records.content_key(request.file_key), iter(packed)):
-                ciphertext.update(piece)
-                self._write(end, [piece])
-                end += len(piece)
+            pieces = _seal_pieces(records.content_key(request.file_key), iter(packed))
+            end, ciphertext_digest = self._write_stream(start, pieces)
             scanned = source.unchanged(request.file.scanned)
         self._write(request.offset, [tarball.header(request.leaf, end - start)])
         sealed = SealedFile(
@@ -157,7 +157,26 @@ class SealingWorker:
         )
         held = _Held(sealed, request.file_key, media_type(scanned.path, head), b"")
         place = self._place(request.leaf, request.offset, sealed)
-        return _entry(held, place, None, ciphertext.digest()), end
+        return _entry(held, place, None, ciphertext_digest), end
+
+    def _write_stream(self, offset: int, pieces: Iterator[bytes]) -> tuple[int, bytes]:
+        """Write pieces one behind the other while the next are sealed; returns where they end, and their BLAKE3."""
+        hasher = blake3()
+
+        def write(position: int, piece: bytes) -> None:
+            hasher.update(piece)
+            self._write(position, [piece])
+
+        waiting: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(1) as writer:
+            for piece in pieces:
+                waiting.append(writer.submit(write, offset, piece))
+                offset += len(piece)
+                if len(waiting) > _WRITES_AHEAD:
+                    waiting.popleft().result()
+        for written in waiting:
+            written.result()
+        return offset, hasher.digest()
 
     def _place(self, leaf: int, offset: int, file: SealedFile) -> ContentPlace:
         start = offset + _HEADER_BYTES

@@ -135,13 +135,21 @@ class StagingFolder:
 
     def digest(self, names: Sequence[str]) -> list[FileDigests]:
         """Make files that another program wrote durable and return their digests."""
-        for name in names:
-            _sync_file(self.files / name)
-        sync_folder(self.files)
-        return [
-            answer.digests
-            for answer in self._pool().map_unordered([DigestChunk(name) for name in names])
-        ]
+        pool = self._pool()
+        syncing = threading.Thread(target=self._sync_files, args=(names,), daemon=True)
+        syncing.start()
+        answers = list(pool.map_unordered([DigestChunk(name) for name in names]))
+        syncing.join()
+        self._raise_failure()
+        return [answer.digests for answer in answers]
+
+    def _sync_files(self, names: Sequence[str]) -> None:
+        try:
+            for name in names:
+                _sync_file(self.files / name)
+            sync_folder(self.files)
+        except OSError as error:
+            self._failure = error
 
     def workers(self) -> Workers:
         """Start the processes that seal, or return them when they run."""
