@@ -479,14 +479,14 @@ class SealingRun:
 
     def _large_placed(self, unit: _Unit, placed: PlacedUnit) -> None:
         for entry in placed.entries:
-            if (
-                entry.place is not None
-                and entry.digest is not None
-                and entry.digest not in self._contents
-            ):
-                self._remember(
-                    entry.digest, entry.scanned.size, Copy(entry.place, content_key(unit.keys[0]))
-                )
+            place = entry.place
+            # A copy's content lies under another key than its own file's.
+            if place is not None and (place.commit_id, place.leaf) == (self._commit_id, self._leaf):
+                assert entry.digest is not None
+                if entry.digest not in self._contents:
+                    self._remember(
+                        entry.digest, entry.scanned.size, Copy(place, content_key(unit.keys[0]))
+                    )
         self._offset = placed.end_offset
         self._leaf += len(placed.entries)
         self._turn += 1
