@@ -383,3 +383,15 @@ def test_a_file_is_archived_as_it_was_read_and_not_as_it_was_scanned(home):
     assert (restored / "grows").read_bytes() == b"longer than before"
     assert (restored / "shrinks").read_bytes() == b"small"
     assert (restored / "empties").read_bytes() == b""
+
+
+def test_large_files_that_another_commit_holds_are_copied_twice_under_its_key(home, check_commit):
+    noise = os.urandom(9 << 20)
+    home.write(first=noise)
+    home.run()
+    home.write(again=noise, and_again=noise)
+    home.run()
+    check_commit(home.path(), keyring=home.keyring())
+    restored, report = home.restore()
+    whole(report)
+    assert all((restored / name).read_bytes() == noise for name in ("first", "again", "and_again"))
