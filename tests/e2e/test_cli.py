@@ -582,6 +582,21 @@ def test_the_recovery_kit_is_checked_and_opens_the_archive_again(archived, monke
     archived.run("restore", "--target", archived.folder / "out")
 
 
+def test_a_new_kit_takes_the_place_of_a_lost_one(archived, monkeypatch):
+    archived.run("keys", "new-recovery-kit", code=2)
+    kit = archived.folder / "new.txt"
+    answer = archived.json("keys", "new-recovery-kit", "--recovery-kit", kit)
+    assert len(archived.json("keys", "recipients")["recipients"]) == 3
+    archived.run("keys", "remove-recipient", "recovery")
+    archived.run("keys", "rewrap")
+    shutil.move(kit, archived.folder / "kit.txt")
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed_kit(archived)))
+    assert archived.json("keys", "check-recovery-kit")["name"] == answer["name"]
+    (archived.home / "keys" / "identity.txt").unlink()
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed_kit(archived)))
+    assert archived.json("keys", "recover")["opened"] == 1
+
+
 def test_a_foreign_kit_changes_nothing(archived, monkeypatch):
 
     foreign = new_identity()

@@ -158,6 +158,11 @@ ANSWERS: dict[str, dict[str, str]] = {
         "skipped": "commits that were done already",
     }
     | _DRY_RUN,
+    "keys new-recovery-kit": {
+        "recipient": "age1...",
+        "name": "its name in the list",
+        "recovery_kit": "as for `init`",
+    },
     "keys check-recovery-kit": {"recipient": "age1...", "name": "its name in the list"},
     "keys recover": {
         "recipient": "age1...",

@@ -1,6 +1,5 @@
 """`muniment init`."""
 
-import datetime as dt
 import os
 import sys
 from pathlib import Path
@@ -8,9 +7,8 @@ from typing import Any
 
 import click
 
-from muniment.adapters.private_files import create_file
-from muniment.archive.recovery import RecoveryKit
 from muniment.bootstrap import create_archive, new_organization
+from muniment.entrypoints.cli.recovery_kits import Destination, hand_out
 from muniment.entrypoints.cli.session import (
     PASSPHRASE_VARIABLE,
     Command,
@@ -77,7 +75,9 @@ def command(
     The kit is shown once and kept nowhere: print it, or write it down. Without a terminal, say where it goes: --recovery-kit
     FILE, or --no-recovery-kit.
     """
-    kit_file = _check_destination(session, recovery_kit, no_recovery_kit)
+    if no_recovery_kit and recovery_kit:
+        raise UsageError("--recovery-kit and --no-recovery-kit exclude each other")
+    destination = None if no_recovery_kit else Destination.parse(session, recovery_kit)
     owner = new_organization(organization_id, name or organization_id)
     keys = create_archive(
         session.home_folder,
@@ -93,54 +93,22 @@ def command(
         "organization": {"id": owner.id, "name": owner.name},
         "signing_key_id": keys.verify_key.key_id,
         "recipient": keys.recipient,
-        "recovery_recipient": None if no_recovery_kit else keys.recovery.recipient,
+        "recovery_recipient": None,
         "recovery_kit": None,
     }
     session.say(
         f"The archive of {owner.name} is in {home}.", f"Signing key {keys.verify_key.key_id}"
     )
-    if not no_recovery_kit:
-        today = dt.datetime.now(dt.UTC).date()
-        kit = RecoveryKit(owner.name, today, keys.recovery)
-        if kit_file is not None:
-            _write_kit(kit, kit_file)
-            session.say(f"The recovery kit is in {kit_file}: print it, then delete the file.")
-            answer["recovery_kit"] = plain(str(kit_file))
-        elif recovery_kit == "-":
-            answer["recovery_kit"] = kit.text()
-            session.say(*kit.text().splitlines())
-        else:
-            _show_kit(kit, ask=not yes)
+    if destination is not None:
+        recovery = keys.recovery
+        answer["recovery_recipient"] = recovery.recipient
+        answer["recovery_kit"] = hand_out(session, owner.name, recovery, destination, ask=not yes)
     else:
         session.say(
             "There is no recovery kit: who loses keys/identity.txt cannot open the archive any more."
         )
     session.answer(answer)
     session.say("Next: muniment archive FOLDER")
-
-
-def _check_destination(session: Session, recovery_kit: str | None, without: bool) -> Path | None:
-    """Say where the kit goes before anything is made, so that no secret is ever made and lost."""
-    if without and recovery_kit:
-        raise UsageError("--recovery-kit and --no-recovery-kit exclude each other")
-    if recovery_kit == "-" and session.quiet:
-        raise UsageError("--recovery-kit - and --quiet exclude each other")
-    if without or recovery_kit == "-":
-        return None
-    if recovery_kit is None:
-        if session.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise UsageError(
-                "there is no terminal to show the recovery kit on: add --recovery-kit FILE (or, for a throw-away archive, --no-recovery-kit)"
-            )
-        return None
-    path = Path(recovery_kit).absolute()
-    if path.suffix not in (".txt", ".html"):
-        raise UsageError(f"expected a recovery kit in a .txt or .html file, got {recovery_kit}")
-    if os.path.lexists(path):
-        raise UsageError(f"{recovery_kit} exists already: the recovery kit goes to a new file")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"the folder {path.parent} cannot be written to")
-    return path
 
 
 def _passphrase() -> str:
@@ -155,31 +123,3 @@ def _passphrase() -> str:
         "Passphrase of the signing key", hide_input=True, confirmation_prompt=True, err=True
     )
     return str(answer)
-
-
-def _write_kit(kit: "RecoveryKit", path: Path) -> None:
-    text = kit.html() if path.suffix == ".html" else kit.text()
-    create_file(path, text.encode("utf-8"))
-
-
-def _show_kit(kit: "RecoveryKit", *, ask: bool) -> None:
-    """Show the kit on the terminal, and ask for its end: a kit that was never read back is a hope."""
-    click.echo(f"\n{kit.text()}\n{kit.terminal_qr()}")
-    click.echo("Print this page or write it down now: it is not kept, and cannot be shown again.")
-    if not ask:
-        return
-    end = kit.identity.reveal()[-6:]
-    while True:
-        typed = click.prompt(
-            "Type the last two groups from your paper (or just press Enter to skip)",
-            default="",
-            show_default=False,
-        )
-        read = "".join(typed.split()).upper()
-        if not read:
-            click.echo("Skipped. Check the paper soon: muniment keys check-recovery-kit")
-            return
-        if read == end:
-            click.echo("That is right. Put the paper into a safe.")
-            return
-        click.echo(f"That is not what the kit says: it ends with {len(end)} other characters.")

@@ -14,6 +14,7 @@ from muniment.archive.manifest import KEYRING_NAME
 from muniment.archive.recovery import parse_typed_identity
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
+from muniment.entrypoints.cli.recovery_kits import Destination, hand_out
 from muniment.entrypoints.cli.session import Group, Session, pass_session
 from muniment.entrypoints.cli.text import count
 from muniment.errors import KeyUnavailableError, NotFoundError
@@ -146,6 +147,32 @@ def _is_older(archive: Archive, commit_id: str) -> bool:
 def _rewrap(archive: Archive, commit_id: str) -> None:
     sealed = archive.seal_keyring(archive.open_keyring(commit_id))
     write_durably(archive.store.path(commit_id) / KEYRING_NAME, sealed)
+
+
+@command.command("new-recovery-kit", short_help="Make another recovery kit.")
+@click.option(
+    "--recovery-kit",
+    metavar="FILE",
+    help="Write it to this new file (.txt, or .html with a QR code), or - for the output.",
+)
+@pass_session
+def new_recovery_kit(session: Session, recovery_kit: str | None) -> None:
+    """Make another recovery kit, because the old one is lost or was seen by somebody.
+
+    The old kit keeps opening what was archived until now, unless its recipient is removed and the keys are sealed anew.
+    """
+    destination = Destination.parse(session, recovery_kit)
+    with session.archive() as archive, archive.lock():
+        identity = key_files.new_identity()
+        name = f"recovery kit {identity.recipient[-6:]}"
+        handed = hand_out(session, archive.organization.name, identity, destination, ask=True)
+        key_files.add_recipient(archive.keys, identity.recipient, name)
+    session.say(
+        "The new kit opens what is archived from now on.",
+        "If the old kit is lost or was seen:  muniment keys remove-recipient OLD",
+        "For what is archived already:        muniment keys rewrap",
+    )
+    session.answer({"recipient": identity.recipient, "name": name, "recovery_kit": handed})
 
 
 @command.command("check-recovery-kit", short_help="Check that a recovery kit on paper is right.")
