@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muniment.entrypoints.cli.text import count, display_path, moment, plain, size, table
+from muniment.entrypoints.cli.text import count, display_path, duration, moment, plain, size, table
 from muniment.entrypoints.cli.times import parse_time
 from muniment.errors import UsageError
 
@@ -44,6 +44,14 @@ def test_sizes(size_bytes, text):
 @given(st.integers(min_value=0, max_value=2**63))
 def test_sizes_are_short(size_bytes):
     assert re.fullmatch(r"\d{1,4}(\.\d)? [kMGTP]?B", size(size_bytes))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (5300, "88 min"), (12_000, "3 h 20 min")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_counts_and_moments():

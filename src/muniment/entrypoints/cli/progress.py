@@ -3,15 +3,16 @@
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import click
 
 from muniment.entrypoints.cli.session import Session
-from muniment.entrypoints.cli.text import plain, size
+from muniment.entrypoints.cli.text import count, duration, plain, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 _REFRESH_S = 0.1
 
@@ -54,27 +55,17 @@ class BarProgress(Progress):
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415  # costs start-up time
-        from rich.progress import (  # noqa: PLC0415
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
         self._bars: RichProgress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[files]}", markup=False),
+            TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True),
             auto_refresh=False,
             transient=True,
         )
-        self._task: Any = None
+        self._task: TaskID | None = None
         self._files = 0
         self._drawn_s = 0.0
 
@@ -83,20 +74,31 @@ class BarProgress(Progress):
         if self._task is not None:
             self._bars.remove_task(self._task)
         self._files = 0
-        self._task = self._bars.add_task(
-            plain(f"{commit_id} {stage}".strip()), total=total_bytes or None, files=""
-        )
-        self._draw(at_once=True)
+        name = plain(f"{commit_id} {stage}".strip())
+        self._task = self._bars.add_task(name, total=total_bytes or None, note="")
+        self._draw()
 
     def advance(self, size_bytes: int, files: int = 0) -> None:
         """Move the bar."""
         if self._task is None:
             return
         self._files += files
-        self._bars.update(
-            self._task, advance=size_bytes, files=f"{self._files:,} files" if self._files else ""
-        )
-        self._draw()
+        self._bars.update(self._task, advance=size_bytes, note=self._note())
+        if time.monotonic() - self._drawn_s >= _REFRESH_S:
+            self._draw()
+
+    def _note(self) -> str:
+        """Say how much is done, how fast, and how long the rest will take, as far as it is known."""
+        task = self._bars.tasks[-1]
+        parts = [count(self._files, "path")] if self._files else []
+        if task.completed:
+            whole = f" of {size(int(task.total))}" if task.total else ""
+            parts.append(f"{size(int(task.completed))}{whole}")
+        if task.speed:
+            parts.append(f"{size(int(task.speed))}/s")
+        if task.total and task.time_remaining:
+            parts.append(f"{duration(task.time_remaining)} left")
+        return ", ".join(parts)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -110,11 +112,9 @@ class BarProgress(Progress):
     ) -> None:
         self._bars.stop()
 
-    def _draw(self, *, at_once: bool = False) -> None:
-        now = time.monotonic()
-        if at_once or now - self._drawn_s >= _REFRESH_S:
-            self._drawn_s = now
-            self._bars.refresh()
+    def _draw(self) -> None:
+        self._drawn_s = time.monotonic()
+        self._bars.refresh()
 
 
 def progress_of(session: Session) -> Progress:

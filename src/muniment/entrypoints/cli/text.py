@@ -39,6 +39,15 @@ def size(size_bytes: int) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" or amount >= 99.5 else f"{amount:.1f} {unit}"
 
 
+def duration(seconds: float) -> str:
+    """Return a length of time: `45 s`, `12 min`, `3 h 20 min`."""
+    whole = max(round(seconds), 0)
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def count(number: int, singular: str, plural: str = "") -> str:
     """Return a number with its noun: `1 file`, `12,345 files`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
