@@ -4,9 +4,18 @@ import os
 from pathlib import Path
 
 
-def sync_folder(folder: Path) -> None:
+def sync_file(path: Path | str) -> None:
+    """Make the bytes of a file durable that is not open here."""
+    _sync(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def sync_folder(folder: Path | str) -> None:
     """Make the folder's entries durable: files created, renamed or removed in it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _sync(path: Path | str, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

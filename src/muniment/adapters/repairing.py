@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muniment.adapters.commit_folder import CommitFolder
-from muniment.adapters.durable import sync_folder
+from muniment.adapters.durable import sync_file, sync_folder
 from muniment.archive.backup import ObjectStorage, object_key
 from muniment.archive.commit_source import check_file, read_manifest
 from muniment.archive.manifest import Manifest, SealedFile, verify_signature
@@ -134,11 +134,7 @@ def _take(
             except IntegrityError:
                 left.append(file)
                 continue
-            descriptor = os.open(workshop / file.name, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_file(workshop / file.name)
             os.replace(workshop / file.name, path / file.name)
             mended.append(file.name)
     sync_folder(path)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from muniment.adapters.durable import sync_folder
+from muniment.adapters.durable import sync_file, sync_folder
 from muniment.adapters.sealing_worker import BlockDigests, SealingWorker
 from muniment.adapters.worker_pool import WorkerPool
 from muniment.archive import journal, tarball
@@ -146,7 +146,7 @@ class StagingFolder:
     def _sync_files(self, names: Sequence[str]) -> None:
         try:
             for name in names:
-                _sync_file(self.files / name)
+                sync_file(self.files / name)
             sync_folder(self.files)
         except OSError as error:
             self._failure = error
@@ -186,7 +186,7 @@ class StagingFolder:
             chunks, frames = submission
             try:
                 for index in chunks:
-                    _sync_file(self.chunk_path(index))
+                    sync_file(self.chunk_path(index))
                 if chunks:
                     sync_folder(self.files)
                 self.append(frames)
@@ -210,11 +210,3 @@ def keep_only(staging: Path, commit_ids: Collection[str]) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

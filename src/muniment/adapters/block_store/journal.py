@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from muniment.adapters.block_store.packs import fsync_file, fsync_folder
+from muniment.adapters.block_store.packs import fsync_file
+from muniment.adapters.durable import sync_folder
 from muniment.errors import FormatError
 
 NAME = "roots.journal"
@@ -96,7 +97,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self._path)
-        fsync_folder(self._folder)
+        sync_folder(self._folder)
         return journal_id, len(content)
 
 

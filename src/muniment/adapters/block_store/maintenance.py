@@ -9,6 +9,7 @@ from typing import NamedTuple
 from muniment.adapters.block_store import packs
 from muniment.adapters.block_store.index import BlockIndex
 from muniment.adapters.block_store.packs import Location
+from muniment.adapters.durable import sync_folder
 from muniment.content.cid import CID, verify_block
 from muniment.content.links import block_links, has_links
 from muniment.errors import IntegrityError, MissingDataError, NotFoundError
@@ -247,4 +248,4 @@ def _unlink(folder: str, paths: list[str]) -> None:
             os.unlink(os.path.join(folder, path))
         except FileNotFoundError:
             continue
-    packs.fsync_folder(os.path.join(folder, packs.FOLDER))
+    sync_folder(os.path.join(folder, packs.FOLDER))

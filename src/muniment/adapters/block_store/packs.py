@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
+from muniment.adapters.durable import sync_file, sync_folder
 from muniment.content import varint
 from muniment.content.car import (
     MAX_SECTION_BYTES,
@@ -162,7 +163,7 @@ def append(
     finally:
         os.close(fd)
     if start == 0:
-        fsync_folder(os.path.dirname(full_path))
+        sync_folder(os.path.dirname(full_path))
     return places, end
 
 
@@ -193,21 +194,8 @@ def _write_all(fd: int, data: bytes, offset: int) -> None:
 
 def fsync_file(path: str) -> None:
     """Make a file that somebody else wrote, and its name, durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    fsync_folder(os.path.dirname(path))
-
-
-def fsync_folder(path: str) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_file(path)
+    sync_folder(os.path.dirname(path))
 
 
 def read_location(folder: str, place: Location) -> bytes:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from muniment.adapters.durable import sync_folder
 from muniment.archive.backup import ObjectInfo, check_key
 from muniment.errors import (
     ConflictError,
@@ -53,7 +54,7 @@ class FolderStorage:
             finally:
                 with suppress(OSError):
                     temporary.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def head(self, key: str) -> ObjectInfo | None:
         """Describe an object (see `ObjectStorage.head`)."""
@@ -110,7 +111,7 @@ class FolderStorage:
                 path.unlink()
             except (FileNotFoundError, NotADirectoryError):
                 return
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
@@ -148,7 +149,7 @@ def _make_folders(folder: Path) -> None:
     _make_folders(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir()
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -191,14 +192,6 @@ def _publish(temporary: Path, path: Path, *, replace: bool) -> None:
         if error.errno not in _NO_LINKS:
             raise
         temporary.rename(path)  # exFAT and the like have no links; `put` has looked for the file
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _raise_unless_missing(error: OSError) -> None:
