@@ -319,10 +319,12 @@ class Pipeline:
 
     def _package(self, commit: CommitRow, staging: CommitStaging, sealed: "_Sealed") -> CommitRow:
         self._progress.stage(commit.commit_id, "package", 0)
-        sizes = [file.size for file in sealed.files.values()]
+        covered = sealed.covered  # a run that was killed here may have journaled parity already
+        sizes = [file.size for file in covered]
         par2 = parity.plan(sizes, self._policy.parity_percent)
         if par2 is not None:
-            names = self._parity.create(staging.files, commit.commit_id, sorted(sealed.files), par2)
+            names = sorted(file.name for file in covered)
+            names = self._parity.create(staging.files, commit.commit_id, names, par2)
             sealed.add(staging, staging.digest(names))
         return self._catalog.advance(commit.commit_id, CommitState.PACKAGED)
 
@@ -347,7 +349,7 @@ class Pipeline:
         files = {
             name: file for name, file in sealed.files.items() if name != manifests.MANIFEST_NAME
         }
-        covered = [file.size for name, file in files.items() if not name.endswith(".par2")]
+        covered = [file.size for file in sealed.covered if file.name in files]
         tar_bytes = sealed.tar_bytes
         assert commit.merkle_root is not None
         return Manifest(
@@ -441,6 +443,11 @@ class _Sealed:
                 self.files[frame.name] = frame  # one that was written again has its last digests
             else:
                 self.tar_bytes = frame.tar_bytes
+
+    @property
+    def covered(self) -> list[FileDigests]:
+        """The files that parity is to cover, or covers."""
+        return [file for name, file in self.files.items() if not name.endswith(".par2")]
 
     def add(self, staging: CommitStaging, files: Sequence[FileDigests]) -> None:
         """Journal files that are complete now."""
