@@ -91,8 +91,9 @@ def test_a_calendar_that_is_down_costs_nothing_but_time(archived, calendar):
 
 
 def test_a_proof_of_something_else_is_wrong(archived, calendar, tmp_path):
-    archived("ots", "upgrade")
-    first, second = sorted((tmp_path / "home" / "store" / "commits").iterdir())
+    upgraded = archived("ots", "upgrade")["commits"]
+    commits = tmp_path / "home" / "store" / "commits"
+    first, second = (commits / commit["commit_id"] for commit in upgraded)  # in order of the chain
     shutil.copy(first / "manifest.json.ots", second / "manifest.json.ots")
     checks = archived("ots", "verify", code=4)["commits"]
     assert [check["state"] for check in checks] == ["pending", "wrong"]
