@@ -19,7 +19,7 @@ def digests(name, data):
     return hashes.finish(name)
 
 
-@pytest.mark.parametrize("sizes", [[1], [MIB], [MIB + 1], [5, 2 * MIB, 3 * MIB - 1], [1] * 40])
+@pytest.mark.parametrize("sizes", [[1], [MIB], [MIB + 1], [5, 2 * MIB, 3 * MIB - 1], [33] * 40])
 def test_the_root_is_that_of_importing_the_bytes(sizes):
     files = {f"f{n:02}": blake3(b"%d" % n).digest(length=size) for n, size in enumerate(sizes)}
     dag = commit_dag(digests(name, data) for name, data in files.items())
