@@ -189,7 +189,7 @@ def session(tmp_path):
 @pytest.mark.parametrize(
     "document",
     [
-        pytest.param(name, marks=pytest.mark.slow if "runbooks" in name else ())
+        pytest.param(name, marks=pytest.mark.slow if name != "README.md" else ())
         for name in DOCUMENTS
     ],
 )
