@@ -672,10 +672,6 @@ def test_a_backup_that_cannot_be_reached_holds_up_no_archiving(made, monkeypatch
     assert made.json("status")["not_backed_up"] == 2
 
 
-REFUSED = pytest.mark.xfail(reason="backups refuse the + in the names of parity files")
-
-
-@REFUSED
 def test_commits_are_backed_up_and_the_backup_checked(archived, monkeypatch):
     archived.run("backup", code=2)
     backup = archived.folder / "backup"
@@ -695,7 +691,6 @@ def test_commits_are_backed_up_and_the_backup_checked(archived, monkeypatch):
     assert archived.json("archive")["commits"][0]["backed_up_at"]
 
 
-@REFUSED
 def test_repair_fetches_from_the_backup_what_parity_cannot_mend(archived, monkeypatch):
     backup = archived.folder / "backup"
     backup.mkdir()

@@ -25,7 +25,7 @@ from muniment.archive.backup import (
 )
 from muniment.errors import ConflictError, FormatError, IntegrityError, NotFoundError
 
-KEY = "commits/20260102T030405Z-abcdefgh/part_aa"
+KEY = "commits/20260102T030405Z-abcdefgh/20260102T030405Z-abcdefgh.vol0+1.par2"  # S3 clients differ about the +
 HOSTILE_KEYS = (
     "", "/", ".", "..", "../escape", "a/../b", "a/./b", "a//b", "/etc/passwd", "a/", ".hidden", "a/.part", "a\\b",
     "a\0b", "a\nb", "a b", "é", "a/" + "n" * 201, "/".join(["long"] * 200),

@@ -12,7 +12,7 @@ BESIDE = frozenset({"keys.age", "manifest.json.ots", "manifest.json.tsr"})
 """Files beside the sealed ones: replaced when they differ (`docs/spec/commit.md`, section 1)."""
 PREFIX = "commits/"
 COMMIT_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[a-z2-7]{8}")
-KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 KEY_CHARACTERS_MAX = 600  # S3 allows 1024 bytes; the rest is for the owner's prefix
 
 
