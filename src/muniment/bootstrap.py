@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from muniment.archive.age_keys import Identity
     from muniment.archive.backup import BackupReport, ObjectStorage
     from muniment.archive.backup import Progress as BackupProgress
-    from muniment.archive.pipeline import Pipeline, Progress
+    from muniment.archive.pipeline import Pipeline
+    from muniment.archive.ports import Progress
     from muniment.archive.timestamps import HeaderSource
 
 CONFIG = "config.toml"
@@ -373,7 +374,7 @@ class Archive:
         return repair_commit(
             self.store.path(commit_id),
             Par2Program(),
-            self.verify_key,
+            self.trusted_signers,
             open_backup=self.backup if self.settings.backup else None,
         )
 
@@ -387,11 +388,11 @@ class Archive:
 
         report = rebuilding.RebuildReport()
         if source is not None:
-            rebuilding.import_commits(source, self.store, self.verify_key, report)
+            rebuilding.import_commits(source, self.store, self.trusted_signers, report)
         rebuilding.rebuild(
             self.store,
             self.catalog,
-            self.verify_key,
+            self.trusted_signers,
             self.open_keyring,
             report,
             worker_count=self.worker_count,

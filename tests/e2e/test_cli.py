@@ -411,8 +411,26 @@ def test_a_key_that_signed_before_is_still_trusted(archived):
     (archived.papers / "new").write_text("new")
     archived.run("archive")
     assert archived.json("verify")["ok"]
+    for commit in archived.commits:
+        damage(next(commit.glob("*_aa")))
+    repaired = archived.json("repair")["commits"]
+    assert [len(commit["from_parity"]) for commit in repaired] == [1, 1]
+
+    def rebuild(*words, code=0):
+        for path in archived.home.glob("catalogue.sqlite3*"):
+            path.unlink()
+        return archived.json("rebuild", *words, code=code)
+
+    assert rebuild()["commits"] == 2
+    copy = archived.folder / "copy"
+    shutil.copytree(archived.home / "store" / "commits", copy)
+    shutil.rmtree(archived.home / "store")
+    assert len(rebuild("--from", copy)["imported"]) == 2
+
     (keys / "signing-until-2026.pub").unlink()
     archived.run("verify", code=4)
+    assert len(archived.json("repair", code=4)["commits"]) == 2
+    assert len(rebuild(code=4)["problems"]) == 1
 
 
 def test_the_database_is_made_anew_from_the_commits(archived):

@@ -5,14 +5,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from muniment.adapters.commit_folder import CommitFolder
 from muniment.adapters.commit_store import EmbeddedCommitStore
 from muniment.adapters.durable import sync_folder
-from muniment.adapters.sealing_worker import digest_file
+from muniment.adapters.file_digests import digest_file
 from muniment.adapters.worker_pool import WorkerPool
 from muniment.archive import ots, verify
 from muniment.archive.catalog import Catalog, CommitRow, CommitState, TimestampState
@@ -44,7 +44,10 @@ class RebuildReport:
 
 
 def import_commits(
-    source: Path, store: EmbeddedCommitStore, expected_signer: VerifyKey, report: RebuildReport
+    source: Path,
+    store: EmbeddedCommitStore,
+    trusted_signers: Sequence[VerifyKey],
+    report: RebuildReport,
 ) -> None:
     """Copy commits from a folder of commit directories into the store, verified; those that are there already stay."""
     present = set(store.ids())
@@ -53,7 +56,7 @@ def import_commits(
             continue
         try:
             with CommitFolder(Path(entry.path)) as folder:
-                _import_commit(folder, store, expected_signer)
+                _import_commit(folder, store, trusted_signers)
         except (MunimentError, OSError) as error:
             report.problems.append((entry.name, str(error)))
         else:
@@ -61,9 +64,9 @@ def import_commits(
 
 
 def _import_commit(
-    folder: CommitFolder, store: EmbeddedCommitStore, expected_signer: VerifyKey
+    folder: CommitFolder, store: EmbeddedCommitStore, trusted_signers: Sequence[VerifyKey]
 ) -> None:
-    manifest = verify.open_commit(folder, expected_signer=expected_signer).manifest
+    manifest = verify.open_commit(folder, expected_signer=trusted_signers).manifest
     store.commits.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = store.commits / f".import-{manifest.commit_id}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -85,7 +88,7 @@ def _import_commit(
 def rebuild(
     store: EmbeddedCommitStore,
     catalog: Catalog,
-    expected_signer: VerifyKey,
+    trusted_signers: Sequence[VerifyKey],
     open_keyring: Callable[[str], Keyring],
     report: RebuildReport,
     *,
@@ -97,7 +100,7 @@ def rebuild(
     Args:
         store: The store.
         catalog: The catalogue, empty or not.
-        expected_signer: The organisation's key.
+        trusted_signers: The organisation's keys: the one in use, and those before.
         open_keyring: Opens a commit's keys.
         report: Filled with what was found.
         worker_count: How many processes read.
@@ -106,7 +109,7 @@ def rebuild(
     for commit_id in store.ids():
         try:
             with store.open(commit_id) as folder:
-                opened = verify.open_commit(folder, expected_signer=expected_signer)
+                opened = verify.open_commit(folder, expected_signer=trusted_signers)
                 dag_root = _serve(store, folder, opened.manifest, worker_count)
                 keyring = open_keyring(commit_id)
                 counted = _Counted(opened, keyring)

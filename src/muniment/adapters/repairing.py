@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def damaged_files(folder: CommitFolder, manifest: Manifest) -> list[SealedFile]:
 def repair_commit(
     path: Path,
     parity: ParityProgram,
-    expected_signer: VerifyKey,
+    trusted_signers: Sequence[VerifyKey],
     *,
     open_backup: Callable[[], ObjectStorage] | None = None,
 ) -> RepairReport:
@@ -54,7 +54,7 @@ def repair_commit(
     Args:
         path: The commit's folder in the store.
         parity: What rebuilds from parity.
-        expected_signer: The organisation's key: a manifest signed by another repairs nothing.
+        trusted_signers: The organisation's keys, also those before: a manifest signed by another repairs nothing.
         open_backup: Opens the object backup, if there is one.
 
     Raises:
@@ -62,7 +62,7 @@ def repair_commit(
     """
     with CommitFolder(path) as folder:
         manifest = read_manifest(folder)
-        verify_signature(manifest, expected_signer)
+        verify_signature(manifest, trusted_signers)
         damaged = damaged_files(folder, manifest)
     if not damaged:
         return RepairReport(manifest.commit_id, (), ())
