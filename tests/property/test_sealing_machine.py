@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from muniment.adapters import sealing_worker
+from muniment.adapters.file_digests import digest_file
 from muniment.adapters.scan import scanned_file
-from muniment.adapters.sealing_worker import SealingWorker, digest_file
+from muniment.adapters.sealing_worker import SealingWorker
 from muniment.adapters.staging import JOURNAL_NAME, StagingFolder
 from muniment.archive import contents, sealing, tarball
 from muniment.archive import record as records

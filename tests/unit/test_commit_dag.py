@@ -5,7 +5,7 @@ import io
 import pytest
 from blake3 import blake3
 
-from muniment.adapters.sealing_worker import BlockDigests
+from muniment.adapters.file_digests import BlockDigests
 from muniment.archive.commit_dag import commit_dag
 from muniment.content.cid import verify_block
 from muniment.content.unixfs import directory_dag, import_file

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from muniment.adapters.commit_folder import CommitFolder
-from muniment.adapters.sealing_worker import digest_file
+from muniment.adapters.file_digests import digest_file
 from muniment.archive import contents, verify
 from muniment.archive import record as records
 from muniment.archive.commit_dag import commit_dag

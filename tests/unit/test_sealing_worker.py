@@ -12,7 +12,7 @@ from muniment.adapters.sealing_worker import SealingWorker
 from muniment.archive import contents
 from muniment.archive import record as records
 from muniment.archive.catalog import ClaimedFile
-from muniment.archive.sealing import HashLarge, PlaceUnit, SealLarge, SealUnit
+from muniment.archive.sealing_messages import HashLarge, PlaceUnit, SealLarge, SealUnit
 
 ID = "20261121T101112Z-abcdefg2"
 KEY = bytes(range(32))

@@ -6,7 +6,7 @@ import os
 import pytest
 from blake3 import blake3
 
-from muniment.adapters.sealing_worker import BlockDigests, digest_file
+from muniment.adapters.file_digests import BlockDigests, digest_file
 from muniment.adapters.staging import JOURNAL_NAME, StagingFolder
 from muniment.archive import tarball
 from muniment.archive.journal import Batch, TarEnd

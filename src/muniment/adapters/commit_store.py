@@ -20,7 +20,7 @@ class EmbeddedCommitStore:
         self.commits = folder / COMMITS
 
     def adopt(self, commit_id: str, files: Path, dag: CommitDag) -> None:
-        """See `muniment.archive.pipeline.CommitStore`."""
+        """See `muniment.archive.ports.CommitStore`."""
         from muniment.adapters.block_store import EmbeddedBlockStore  # noqa: PLC0415  # restoring needs no blocks
 
         target = self.path(commit_id)

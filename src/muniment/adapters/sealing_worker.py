@@ -1,26 +1,25 @@
 """What a worker process does for `muniment.archive.sealing`: reads, compresses, encrypts, writes and digests."""
 
-import hashlib
-import mmap
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple
 
 import msgspec
 from blake3 import blake3
 
+from muniment.adapters.file_digests import digest_file
+from muniment.adapters.source_file import ChangedError, SourceFile, UnreadableError, retrying
 from muniment.archive import compression as comp
 from muniment.archive import record as records
 from muniment.archive import sealed_stream, tarball
-from muniment.archive.catalog import ClaimedFile, ContentPlace, Kind, ScannedFile
-from muniment.archive.journal import Entry, FileDigests
+from muniment.archive.catalog import ClaimedFile, ContentPlace, Kind
+from muniment.archive.journal import Entry
 from muniment.archive.media_type import HEAD_BYTES, media_type
-from muniment.archive.sealing import (
+from muniment.archive.sealing_messages import (
     EMPTY_MEMBER_BYTES,
     LARGE_FILE_BYTES,
     Answer,
@@ -40,21 +39,8 @@ from muniment.archive.sealing import (
 )
 
 _PIECE_BYTES = 1 << 20
-_ATTEMPTS = 3
 _WRITES_AHEAD = 4
 _HEADER_BYTES = tarball.BLOCK_BYTES
-
-
-class _UnreadableError(Exception):
-    """A file cannot be sealed; the message says why."""
-
-    def __init__(self, message: str, *, vanished: bool = False) -> None:
-        super().__init__(message)
-        self.vanished = vanished
-
-
-class _ChangedError(_UnreadableError):
-    """A file changed while it was read; another attempt may succeed."""
 
 
 class _Held(NamedTuple):
@@ -98,8 +84,8 @@ class SealingWorker:
         failures: list[Failure] = []
         for file, file_key in request.files:
             try:
-                held.append(_retrying(partial(_seal_small, file, file_key, request.compression)))
-            except _UnreadableError as error:
+                held.append(retrying(partial(_seal_small, file, file_key, request.compression)))
+            except UnreadableError as error:
                 failures.append(
                     Failure(file.file_id, file.scanned.path, str(error), error.vanished)
                 )
@@ -123,8 +109,8 @@ class SealingWorker:
 
     def _hash_large(self, request: HashLarge) -> HashedLarge:
         try:
-            held = _retrying(lambda: _hash_once(request.file, request.file_key, self._alive))
-        except _UnreadableError:
+            held = retrying(lambda: _hash_once(request.file, request.file_key, self._alive))
+        except UnreadableError:
             return HashedLarge(request.unit, None)  # sealing it will say why
         self._held[request.unit] = [held]
         return HashedLarge(request.unit, held.sealed.digest)
@@ -133,15 +119,15 @@ class SealingWorker:
         self._held.pop(request.unit, None)
         file = request.file
         try:
-            entry, end = _retrying(lambda: self._seal_large_once(request))
-        except _UnreadableError as error:
+            entry, end = retrying(lambda: self._seal_large_once(request))
+        except UnreadableError as error:
             failure = Failure(file.file_id, file.scanned.path, str(error), error.vanished)
             return PlacedUnit(request.unit, [], request.offset, [failure])
         return PlacedUnit(request.unit, [entry], end, [])
 
     def _seal_large_once(self, request: SealLarge) -> tuple[Entry, int]:
         start = request.offset + _HEADER_BYTES
-        with _Source(request.file.scanned.path) as source:
+        with SourceFile(request.file.scanned.path) as source:
             head = source.peek(0, HEAD_BYTES)
             name = _choose_compression(source, request.compression)
             plain = _Hashed(self._alive(source.pieces()))
@@ -215,143 +201,6 @@ class SealingWorker:
         return ChunkDigested(digest_file(self._folder / request.name))
 
 
-class BlockDigests:
-    """All digests of a sealed file, from its bytes in pieces of 1 MiB (the blocks of its UnixFS DAG) or any others."""
-
-    def __init__(self) -> None:
-        self._sha256, self._blake3, self._block = hashlib.sha256(), blake3(), hashlib.sha256()
-        self._blocks: list[bytes] = []
-        self._size = 0
-
-    def update(self, data: bytes | memoryview) -> None:
-        """Add bytes that follow."""
-        self._sha256.update(data)
-        self._blake3.update(data)
-        with memoryview(data) as view:
-            start = 0
-            while start < len(view):
-                room = _PIECE_BYTES - self._size % _PIECE_BYTES
-                with view[start : start + room] as part:
-                    self._block.update(part)
-                    start += len(part)
-                    self._size += len(part)
-                if self._size % _PIECE_BYTES == 0:
-                    self._end_block()
-
-    def finish(self, name: str) -> FileDigests:
-        """Return the digests of what is the whole file `name`."""
-        if self._size % _PIECE_BYTES:
-            self._end_block()
-        return FileDigests(
-            name, self._size, self._sha256.digest(), self._blake3.digest(), b"".join(self._blocks)
-        )
-
-    def _end_block(self) -> None:
-        self._blocks.append(self._block.digest())
-        self._block = hashlib.sha256()
-
-
-def digest_file(path: Path) -> FileDigests:
-    """Return all digests of a finished file, reading it once through the page cache."""
-    digests = BlockDigests()
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size:
-            with (
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-                memoryview(mapped) as view,
-            ):
-                for start in range(0, size, _PIECE_BYTES):
-                    with view[start : start + _PIECE_BYTES] as piece:
-                        digests.update(piece)
-    return digests.finish(path.name)
-
-
-class _Source:
-    """A source file opened for reading: never through a link, leaving its access time alone where that is allowed."""
-
-    def __init__(self, path: bytes) -> None:
-        self._path = path
-
-    def __enter__(self) -> Self:
-        try:
-            self._descriptor = _open_untouched(b"/" + self._path)
-        except OSError as error:
-            raise _unreadable(error) from error
-        try:
-            self._before = os.fstat(self._descriptor)
-        except OSError as error:
-            os.close(self._descriptor)
-            raise _unreadable(error) from error
-        if not stat.S_ISREG(self._before.st_mode):
-            os.close(self._descriptor)
-            raise _UnreadableError("it is no longer a regular file")
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        os.close(self._descriptor)
-
-    @property
-    def size(self) -> int:
-        """Bytes, when it was opened."""
-        return self._before.st_size
-
-    def peek(self, offset: int, count: int) -> bytes:
-        """Return some bytes without moving on."""
-        try:
-            return os.pread(self._descriptor, count, offset)
-        except OSError as error:
-            raise _unreadable(error) from error
-
-    def whole(self) -> bytes:
-        """Return all bytes; one more than there were, when it grew."""
-        wanted = self.size + 1
-        try:
-            data = os.read(self._descriptor, wanted)
-            while len(data) < self.size and (more := os.read(self._descriptor, wanted - len(data))):
-                data += more
-        except OSError as error:
-            raise _unreadable(error) from error
-        return data
-
-    def pieces(self) -> Iterator[bytes]:
-        """Iterate over the bytes."""
-        try:
-            while piece := os.read(self._descriptor, _PIECE_BYTES):
-                while len(piece) < _PIECE_BYTES and (
-                    more := os.read(self._descriptor, _PIECE_BYTES - len(piece))
-                ):
-                    piece += more
-                yield piece
-        except OSError as error:
-            raise _unreadable(error) from error
-
-    def unchanged(self, scanned: ScannedFile) -> ScannedFile:
-        """Return what was read, as the file system described it before and after."""
-        before, after = self._before, os.fstat(self._descriptor)
-        if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (
-            after.st_size,
-            after.st_mtime_ns,
-            after.st_ctime_ns,
-        ):
-            raise _ChangedError("it changed while it was read")
-        if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == (
-            scanned.size,
-            scanned.mtime_ns,
-            scanned.ctime_ns,
-        ):
-            return scanned
-        return ScannedFile(
-            scanned.path,
-            Kind.FILE,
-            after.st_size,
-            stat.S_IMODE(after.st_mode),
-            after.st_mtime_ns,
-            after.st_ctime_ns,
-            after.st_ino,
-        )
-
-
 class _Counted:
     """Passes pieces on and counts their bytes."""
 
@@ -380,45 +229,19 @@ class _Hashed:
         return self._hasher.digest()
 
 
-_Result = TypeVar("_Result")
-
-
-def _retrying(attempt: Callable[[], _Result]) -> _Result:
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return attempt()
-        except _ChangedError:
-            continue
-    return attempt()
-
-
-def _open_untouched(path: bytes) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    except PermissionError:  # O_NOATIME is for the file's owner
-        return os.open(path, flags)
-
-
-def _unreadable(error: OSError) -> _UnreadableError:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return _UnreadableError("it vanished before it could be read", vanished=True)
-    return _UnreadableError(f"it cannot be read: {error.strerror or error}")
-
-
 def _seal_small(file: ClaimedFile, file_key: bytes, compression: str) -> _Held:
     """Read and seal a file that fits in memory, or a folder or link, which have no content."""
     scanned = file.scanned
     if scanned.kind is not Kind.FILE:
         sealed = SealedFile(file.file_id, scanned, None, "none", 0, EMPTY_MEMBER_BYTES)
         return _Held(sealed, file_key, "", _empty_member(file_key))
-    with _Source(scanned.path) as source:
+    with SourceFile(scanned.path) as source:
         if source.size > LARGE_FILE_BYTES:
-            raise _UnreadableError(f"it grew to {source.size} bytes since it was scanned")
+            raise UnreadableError(f"it grew to {source.size} bytes since it was scanned")
         data = source.whole()
         scanned = source.unchanged(scanned)
     if len(data) != scanned.size:
-        raise _ChangedError("it changed while it was read")
+        raise ChangedError("it changed while it was read")
     name, packed = comp.pack(data, compression)
     member = sealed_stream.seal(records.content_key(file_key), packed)
     digest = blake3(data).digest()
@@ -430,7 +253,7 @@ def _hash_once(
     file: ClaimedFile, file_key: bytes, alive: Callable[[Iterator[bytes]], Iterator[bytes]]
 ) -> _Held:
     hasher = blake3()
-    with _Source(file.scanned.path) as source:
+    with SourceFile(file.scanned.path) as source:
         head = source.peek(0, HEAD_BYTES)
         for piece in alive(source.pieces()):
             hasher.update(piece)
@@ -439,7 +262,7 @@ def _hash_once(
     return _Held(sealed, file_key, media_type(scanned.path, head), b"")
 
 
-def _choose_compression(source: _Source, compression: str) -> str:
+def _choose_compression(source: SourceFile, compression: str) -> str:
     """Sample a large file at its start, middle and end."""
     last = max(0, source.size - comp.SAMPLE_BYTES)
     samples = [source.peek(offset, comp.SAMPLE_BYTES) for offset in (0, last // 2, last)]

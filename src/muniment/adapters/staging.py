@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from muniment.adapters.durable import sync_file, sync_folder
-from muniment.adapters.sealing_worker import BlockDigests, SealingWorker
+from muniment.adapters.file_digests import BlockDigests
+from muniment.adapters.sealing_worker import SealingWorker
 from muniment.adapters.worker_pool import WorkerPool
 from muniment.archive import journal, tarball
 from muniment.archive.journal import FileDigests, Frame
-from muniment.archive.sealing import DigestChunk, Workers
+from muniment.archive.ports import Workers
+from muniment.archive.sealing_messages import DigestChunk
 
 JOURNAL_NAME = "journal"
 FOLDER_NAME = "commit"
@@ -79,7 +81,7 @@ class StagingFolder:
                 path.unlink()
 
     def submit(self, chunks: Iterable[int], frames: Sequence[Frame]) -> None:
-        """See `muniment.archive.sealing.Staging`."""
+        """See `muniment.archive.ports.Staging`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="muniment-sync", daemon=True)
             self._thread.start()
@@ -87,7 +89,7 @@ class StagingFolder:
         self._queue.put((list(chunks), frames))
 
     def wait(self) -> None:
-        """See `muniment.archive.sealing.Staging`."""
+        """See `muniment.archive.ports.Staging`."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -95,7 +97,7 @@ class StagingFolder:
         self._raise_failure()
 
     def end_tar(self, offset: int) -> int:
-        """See `muniment.archive.sealing.Staging`."""
+        """See `muniment.archive.ports.Staging`."""
         end = offset + len(tarball.TRAILER)
         position = offset
         while position < end:

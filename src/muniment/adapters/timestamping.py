@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class Stamper(NamedTuple):
-    """See `muniment.archive.pipeline.Timestamper`; what cannot be reached now stays in the queue."""
+    """See `muniment.archive.ports.Timestamper`; what cannot be reached now stays in the queue."""
 
     calendars: Sequence[str]
     authorities: Sequence[str]

@@ -6,11 +6,9 @@ promise, or a place in the queue. upload: the commit moves into the store as one
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Protocol
 
 from msgspec import UNSET
 
@@ -26,7 +24,7 @@ from muniment.archive.catalog import (
     Problem,
     TimestampState,
 )
-from muniment.archive.commit_dag import CommitDag, commit_dag
+from muniment.archive.commit_dag import commit_dag
 from muniment.archive.disclosure import DisclosedFile, disclose
 from muniment.archive.journal import Batch, Entry, FileDigests, Frame
 from muniment.archive.keyring import Keyring
@@ -41,9 +39,11 @@ from muniment.archive.manifest import (
     Software,
 )
 from muniment.archive.merkle import MerkleTree, leaf_hash
+from muniment.archive.ports import CommitStaging, CommitStore, Progress, Timestamper
 from muniment.archive.records_file import NAME as RECORDS_NAME
 from muniment.archive.records_file import write_records
-from muniment.archive.sealing import Copy, SealingRun, Staging, Workers
+from muniment.archive.sealing import SealingRun
+from muniment.archive.sealing_messages import Copy, Failure
 from muniment.archive.signing import SigningKey
 from muniment.errors import KeyUnavailableError, MunimentError
 
@@ -51,83 +51,6 @@ MIB = 1 << 20
 _CHUNKS_WANTED = 20  # of a commit smaller than that many chunks of full size: then one lost chunk costs 5 % of parity
 _CHUNKS_MAX = parity.SOURCE_BLOCKS_MAX // 2  # padding may add an eighth to what is expected
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-
-
-class CommitStaging(Staging, Protocol):
-    """The staging folder of one commit."""
-
-    @property
-    def files(self) -> Path:
-        """The folder that becomes the commit's."""
-        ...
-
-    def create(self) -> None:
-        """Make the folder, durably; it is no error if it is there."""
-        ...
-
-    def open_journal(self) -> list[Frame]:
-        """Open the journal for appending; returns the frames that are there."""
-        ...
-
-    def frames(self) -> Iterator[Frame]:
-        """Iterate over the journal's frames again."""
-        ...
-
-    def append(self, frames: Sequence[Frame]) -> None:
-        """Append frames to the journal, durably."""
-        ...
-
-    def drop_from(self, offset: int) -> None:
-        """Drop all bytes of the tar from `offset` on."""
-        ...
-
-    def write(self, name: str, pieces: Iterable[bytes]) -> FileDigests:
-        """Write or replace a whole file of the commit, durably."""
-        ...
-
-    def digest(self, names: Sequence[str]) -> list[FileDigests]:
-        """Make files that another program wrote durable and return their digests."""
-        ...
-
-    def workers(self) -> Workers:
-        """Start the processes that seal."""
-        ...
-
-    def close(self) -> None:
-        """Release everything; the folder stays for a later run."""
-        ...
-
-    def remove(self) -> None:
-        """Remove the folder with all that it holds."""
-        ...
-
-
-class CommitStore(Protocol):
-    """Where finished commits live."""
-
-    def adopt(self, commit_id: str, files: Path, dag: CommitDag) -> None:
-        """Move a whole commit into the store and pin its DAG, durably; doing it again is no error."""
-        ...
-
-
-class Timestamper(Protocol):
-    """Gets timestamps."""
-
-    def stamp(self, manifest: bytes) -> Mapping[str, bytes]:
-        """Return the files to put beside the manifest, by name; without the `.ots` when no calendar answered."""
-        ...
-
-
-class Progress(Protocol):
-    """Told how a commit advances."""
-
-    def stage(self, commit_id: str, stage: str, total_bytes: int) -> None:
-        """Note that a stage begins; it will handle so many bytes (0 when that says nothing)."""
-        ...
-
-    def advance(self, size_bytes: int, files: int = 0) -> None:
-        """Note that the stage has done so much more."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -293,7 +216,7 @@ class Pipeline:
         self._report(run.failures, result)
         return end.leaf_count > 0
 
-    def _report(self, failures: list[sealing.Failure], result: ArchiveResult) -> None:
+    def _report(self, failures: list[Failure], result: ArchiveResult) -> None:
         now = int(self._clock())
         vanished = [failure.file_id for failure in failures if failure.vanished]
         failed = [failure for failure in failures if not failure.vanished]

@@ -7,187 +7,35 @@ next ones fill. Every finished chunk is a checkpoint in the journal; a resumed r
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
 from muniment.archive import tarball
-from muniment.archive.catalog import ClaimedFile, ContentPlace, ScannedFile
+from muniment.archive.catalog import ClaimedFile, ContentPlace
 from muniment.archive.journal import Batch, Entry, FileDigests, Frame, TarEnd
+from muniment.archive.ports import KnownContent, SealProgress, Staging, Workers
 from muniment.archive.record import content_key
-from muniment.archive.sealed_stream import sealed_size
+from muniment.archive.sealing_messages import (
+    EMPTY_MEMBER_BYTES,
+    LARGE_FILE_BYTES,
+    Answer,
+    ChunkDigested,
+    Copy,
+    DigestChunk,
+    Failure,
+    HashedLarge,
+    HashLarge,
+    PlacedUnit,
+    PlaceUnit,
+    Request,
+    SealedUnit,
+    SealLarge,
+    SealUnit,
+)
 
 UNIT_BYTES = 4 << 20
 UNIT_FILES = 256
-LARGE_FILE_BYTES = 8 << 20
-EMPTY_MEMBER_BYTES = sealed_size(0)
 _UNITS_AHEAD = 3  # sealed units that may wait in each worker's memory for their turn
-
-
-class Copy(NamedTuple):
-    """Content that is stored already: where, and the key that opens it."""
-
-    place: ContentPlace
-    content_key: bytes
-
-
-class SealUnit(NamedTuple):
-    """Ask a worker to read, hash, compress and encrypt some small files and hold the result."""
-
-    unit: int
-    files: list[tuple[ClaimedFile, bytes]]
-    compression: str
-
-
-class SealedFile(NamedTuple):
-    """One file of a sealed unit: as it was read. Content-less kinds have no digest and nothing packed."""
-
-    file_id: int
-    scanned: ScannedFile
-    digest: bytes | None
-    compression: str
-    packed_size: int
-    sealed_size: int
-
-
-class SealedUnit(NamedTuple):
-    """A worker's answer: what it holds now, in order, and what could not be read."""
-
-    unit: int
-    files: list[SealedFile]
-    failures: list["Failure"]
-
-
-class Failure(NamedTuple):
-    """A file that could not be sealed; `vanished` when it is simply no longer there."""
-
-    file_id: int
-    path: bytes
-    message: str
-    vanished: bool
-
-
-class PlaceUnit(NamedTuple):
-    """Ask the worker that holds a unit to write it at its place; a copy's own content is dropped."""
-
-    unit: int
-    first_leaf: int
-    offset: int
-    copies: list[Copy | None]
-
-
-class HashLarge(NamedTuple):
-    """Ask for the digest of a large file that may be stored already: its size is known.
-
-    The worker then holds it as a unit that has nothing packed, to be placed as a copy or else sealed.
-    """
-
-    unit: int
-    file: ClaimedFile
-    file_key: bytes
-
-
-class SealLarge(NamedTuple):
-    """Ask a worker to seal one large file straight to its place."""
-
-    unit: int
-    leaf: int
-    offset: int
-    file: ClaimedFile
-    file_key: bytes
-    compression: str
-
-
-class PlacedUnit(NamedTuple):
-    """A worker's answer: the unit is written (not yet durable) up to `end_offset`."""
-
-    unit: int
-    entries: list[Entry]
-    end_offset: int
-    failures: list[Failure]
-
-
-class HashedLarge(NamedTuple):
-    """A worker's answer to `HashLarge`; no digest when the file could not be read."""
-
-    unit: int
-    digest: bytes | None
-
-
-class DigestChunk(NamedTuple):
-    """Ask a worker for the digests of a chunk whose bytes are all written."""
-
-    name: str
-
-
-class ChunkDigested(NamedTuple):
-    """A worker's answer to `DigestChunk`."""
-
-    digests: FileDigests
-
-
-Request = SealUnit | PlaceUnit | HashLarge | SealLarge | DigestChunk
-Answer = SealedUnit | PlacedUnit | HashedLarge | ChunkDigested
-
-
-class Workers(Protocol):
-    """Processes that seal. Each answers its requests one by one."""
-
-    @property
-    def count(self) -> int:
-        """How many workers there are."""
-        ...
-
-    def idle(self) -> list[int]:
-        """Return the workers that have nothing to do."""
-        ...
-
-    def send(self, worker: int, request: Request) -> None:
-        """Give an idle worker something to do."""
-        ...
-
-    def receive(self) -> tuple[int, Answer]:
-        """Wait for the next answer; returns it behind the number of its worker."""
-        ...
-
-
-class Staging(Protocol):
-    """The folder in which a commit grows."""
-
-    def submit(self, chunks: Iterable[int], frames: Sequence[Frame]) -> None:
-        """Make these chunks durable in the background, then append frames to the journal, durably.
-
-        Submissions are worked off in order, so a frame is in the journal only when everything before it is durable.
-        """
-        ...
-
-    def wait(self) -> None:
-        """Wait until everything submitted is done; raises what went wrong."""
-        ...
-
-    def end_tar(self, offset: int) -> int:
-        """Write the tar's end at `offset`, drop what lies behind it, and return the tar's size."""
-        ...
-
-
-class KnownContent(Protocol):
-    """What is stored already in other commits."""
-
-    def sizes(self, sizes: list[int]) -> set[int]:
-        """Tell which of these plaintext sizes some stored content has."""
-        ...
-
-    def find(self, digests: list[bytes]) -> Mapping[bytes, Copy]:
-        """Find stored contents that can be copied, by BLAKE3 digest."""
-        ...
-
-
-class SealProgress(Protocol):
-    """Told how sealing advances."""
-
-    def __call__(self, files: int, size_bytes: int) -> None:
-        """Note that so many files with so many plaintext bytes were placed."""
-        ...
 
 
 @dataclass

@@ -18,7 +18,7 @@ _REFRESH_S = 0.1
 
 
 class Progress:
-    """Tells nobody; see `muniment.archive.pipeline.Progress`."""
+    """Tells nobody; see `muniment.archive.ports.Progress`."""
 
     def stage(self, commit_id: str, stage: str, total_bytes: int) -> None:
         """Note that a stage begins."""
