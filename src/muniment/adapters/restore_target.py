@@ -15,6 +15,7 @@ from muniment.archive.record import check_path
 from muniment.errors import ConflictError, IntegrityError
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FOLDERS_MAX = 64
 
 
@@ -51,9 +52,7 @@ class RestoreTarget:
         """
         parent, name = self._parent(scanned.path)
         self._refuse_existing(parent, name, scanned.path)
-        self._drop_temporary(parent)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._temporary, flags, 0o600, dir_fd=parent)
+        descriptor = self._create_temporary(parent)
         try:
             try:
                 for piece in pieces:
@@ -119,6 +118,13 @@ class RestoreTarget:
             os.close(self._folders.pop(next(iter(self._folders))))
         self._folders[path] = descriptor
         return descriptor
+
+    def _create_temporary(self, parent: int) -> int:
+        try:
+            return os.open(self._temporary, _NEW_FILE_FLAGS, 0o600, dir_fd=parent)
+        except FileExistsError:
+            self._drop_temporary(parent)
+            return os.open(self._temporary, _NEW_FILE_FLAGS, 0o600, dir_fd=parent)
 
     def _drop_temporary(self, parent: int) -> None:
         """Remove what a killed run left, or somebody put there: it is never written into, as it may be a link."""
