@@ -381,14 +381,35 @@ class Archive:
     def rebuild(
         self,
         source: Path | None = None,
-        advance: "Callable[[str], object]" = lambda _commit_id: None,
+        *,
+        from_backup: bool = False,
+        stage: "Callable[[str, str], object]" = lambda _commit_id, _stage: None,
     ) -> "RebuildReport":
-        """Recreate catalogue and block index from the store, after importing the commits of a folder, if one is named."""
-        from muniment.adapters import rebuilding  # noqa: PLC0415
+        """Recreate catalogue and block index from the store.
+
+        Args:
+            source: A folder whose commits are imported first.
+            from_backup: Whether the commits that the store lacks are fetched from the backup first.
+            stage: Told of each commit that is fetched, and of each that is entered.
+
+        Raises:
+            UsageError: No backup is configured.
+            ExternalServiceError: The backup failed; what was fetched is safe, run again.
+        """
+        from muniment.adapters import fetching, rebuilding  # noqa: PLC0415
 
         report = rebuilding.RebuildReport()
+        fetched: list[str] = []
         if source is not None:
             rebuilding.import_commits(source, self.store, self.trusted_signers, report)
+        if from_backup:
+            fetched = fetching.fetch_commits(
+                self.backup(),
+                self.store,
+                self.trusted_signers,
+                report,
+                lambda commit_id: stage(commit_id, "fetch"),
+            )
         rebuilding.rebuild(
             self.store,
             self.catalog,
@@ -396,9 +417,23 @@ class Archive:
             self.open_keyring,
             report,
             worker_count=self.worker_count,
-            advance=advance,
+            advance=lambda commit_id: stage(commit_id, "rebuilt"),
         )
+        known = {commit_id for commit_id, _sequence in self.known_commits()}
+        for commit_id in known.intersection(fetched):  # all of its backup was just read
+            self.catalog.update_commit(commit_id, backed_up_at=int(time.time()))
         return report
+
+    def backup_ids(self) -> list[str]:
+        """Return the ids of the commits in the backup, oldest first.
+
+        Raises:
+            UsageError: No backup is configured.
+            ExternalServiceError: It cannot be reached.
+        """
+        from muniment.archive.backup import list_commits  # noqa: PLC0415
+
+        return [commit.commit_id for commit in list_commits(self.backup())]
 
     def close(self) -> None:
         """Release the catalogue if it is open."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.entrypoints.cli.text import count, plain
@@ -16,11 +17,16 @@ from muniment.errors import IntegrityError
     "source",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
-    help="First copy the commit directories that lie in this folder: a backup, or a partner's copy.",
+    help="First copy the commit directories that lie in this folder: a partner's copy, or any other.",
+)
+@click.option(
+    "--from-backup",
+    is_flag=True,
+    help="First fetch the commits that are missing here from the configured backup.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list the commits that would be read.")
 @pass_session
-def command(session: Session, source: Path | None, dry_run: bool) -> None:
+def command(session: Session, source: Path | None, from_backup: bool, dry_run: bool) -> None:
     """Make the database anew from the commits: the archive is the truth, the database its index.
 
     Needed when the database is lost or damaged, or to bring back an archive from a copy. What waits to be archived is found
@@ -28,20 +34,13 @@ def command(session: Session, source: Path | None, dry_run: bool) -> None:
     """
     with session.archive() as archive, archive.lock(), progress_of(session) as progress:
         if dry_run:
-            names = set(archive.commit_ids())
-            names |= {path.name for path in source.iterdir() if path.is_dir()} if source else set()
-            session.say(*sorted(names), f"{count(len(names), 'commit')} would be read.")
-            session.answer(
-                {
-                    "commits": len(names),
-                    "files": 0,
-                    "imported": [],
-                    "problems": [],
-                    "dry_run": True,
-                }
-            )
+            _list(session, archive, source, from_backup=from_backup)
             return
-        report = archive.rebuild(source, lambda commit_id: progress.stage(commit_id, "rebuilt", 0))
+        report = archive.rebuild(
+            source,
+            from_backup=from_backup,
+            stage=lambda commit_id, stage: progress.stage(commit_id, stage, 0),
+        )
     if report.imported:
         session.say(f"{count(len(report.imported), 'commit')} copied into the store.")
     session.say(
@@ -62,3 +61,15 @@ def command(session: Session, source: Path | None, dry_run: bool) -> None:
         session.warn(f"{count(len(report.problems), 'commit')} could not be used:")
         session.warn(*(f"  {name}: {message}" for name, message in report.problems))
         click.get_current_context().exit(IntegrityError.exit_code)
+
+
+def _list(session: Session, archive: Archive, source: Path | None, *, from_backup: bool) -> None:
+    names = set(archive.commit_ids())
+    if source is not None:
+        names |= {path.name for path in source.iterdir() if path.is_dir()}
+    if from_backup:
+        names |= set(archive.backup_ids())
+    session.say(*sorted(names), f"{count(len(names), 'commit')} would be read.")
+    session.answer(
+        {"commits": len(names), "files": 0, "imported": [], "problems": [], "dry_run": True}
+    )
