@@ -1,4 +1,4 @@
-"""Every name in docs/architecture.md is one of the code: whoever renames it has to tell the page."""
+"""Every name of the code that documentation uses is one: whoever renames it has to tell the page."""
 
 import importlib
 import re
@@ -12,10 +12,22 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text("utf-8")
 PACKAGES = sorted(path.stem for path in (ROOT / "src/muniment").iterdir() if path.suffix != ".pyc")
 CODE = re.findall(r"`([^`\n]+)`", PAGE)
-NAMES = sorted(
-    {text for text in CODE if re.fullmatch(rf"({'|'.join(PACKAGES)})(\.\w+)+", text)}
-    - {"bootstrap.py"}
-)
+DOTTED = re.compile(rf"(?:muniment\.)?((?:{'|'.join(PACKAGES)})(?:\.\w+)+)(?:\(\))?")
+
+
+def names_in(code):
+    """Return the dotted names below the package among spans of code."""
+    found = {match[1] for text in code if (match := DOTTED.fullmatch(text))}
+    return sorted(name for name in found if not name.endswith((".py", ".md", ".toml")))
+
+
+NAMES = names_in(CODE)
+NAMES_ELSEWHERE = {
+    str(page.relative_to(ROOT)): names
+    for page in sorted(ROOT.glob("docs/**/*.md"))
+    if page.name != "architecture.md"
+    and (names := names_in(re.findall(r"`([^`\n]+)`", page.read_text("utf-8"))))
+}
 PATHS = sorted(
     {
         text
@@ -48,6 +60,12 @@ def test_there_are_names_to_resolve():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_in_the_code(name):
     resolve(name)
+
+
+@pytest.mark.parametrize("page", NAMES_ELSEWHERE)
+def test_names_in_other_pages_are_in_the_code(page):
+    for name in NAMES_ELSEWHERE[page]:
+        resolve(name)
 
 
 @pytest.mark.parametrize("path", PATHS)
