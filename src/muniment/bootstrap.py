@@ -157,6 +157,11 @@ class Archive:
         """
         return key_files.load_identities(self.keys)
 
+    @property
+    def has_identity(self) -> bool:
+        """Whether this home can open anything: one that only writes cannot."""
+        return os.path.lexists(self.keys / key_files.IDENTITY)
+
     def open_keyring(
         self, commit_id: str, identities: "Sequence[Identity] | None" = None
     ) -> Keyring:
@@ -497,20 +502,60 @@ def create_archive(
     Raises:
         ConflictError: There is an archive already.
     """
-    from muniment.adapters.durable import write_durably  # noqa: PLC0415
-    from muniment.errors import ConflictError  # noqa: PLC0415
-
-    if (home / CONFIG).exists():
-        raise ConflictError(f"there is an archive in {home} already; nothing was changed")
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _begin_home(home)
     keys = key_files.create_keys(
         home / KEYS, organization.name, passphrase, existing_signing, existing_identity
     )
     if not recovery:
         key_files.remove_recipient(home / KEYS, keys.recovery.recipient)
+    _write_config(home, organization)
+    return keys
+
+
+def create_writer_archive(
+    home: Path,
+    organization: Organization,
+    recipients: "Sequence[key_files.Recipient]",
+    *,
+    passphrase: str | None = None,
+    existing_signing: Path | None = None,
+) -> VerifyKey:
+    """Make a home that only writes: what it archives is opened by the recipients, and never by itself.
+
+    Args:
+        home: The home folder.
+        organization: Whose archive it is.
+        recipients: Whom keyrings are sealed to.
+        passphrase: See `key_files.create_keys`.
+        existing_signing: See `key_files.create_keys`.
+
+    Raises:
+        ConflictError: There is an archive already.
+        FormatError: A recipient is none.
+        UsageError: There are no recipients, or one twice.
+    """
+    _begin_home(home)
+    key = key_files.create_writer_keys(
+        home / KEYS, organization.name, recipients, passphrase, existing_signing
+    )
+    _write_config(home, organization)
+    return key
+
+
+def _begin_home(home: Path) -> None:
+    from muniment.errors import ConflictError  # noqa: PLC0415
+
+    if (home / CONFIG).exists():
+        raise ConflictError(f"there is an archive in {home} already; nothing was changed")
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _write_config(home: Path, organization: Organization) -> None:
+    """Write the settings: last of all, for they make the home an archive."""
+    from muniment.adapters.durable import write_durably  # noqa: PLC0415
+
     config = f"organization_id = {_toml(organization.id)}\norganization_name = {_toml(organization.name)}\n"
     write_durably(home / CONFIG, config.encode(), 0o600)
-    return keys
 
 
 def _toml(text: str) -> str:

@@ -162,6 +162,76 @@ def test_init_takes_keys_that_are_there_already(desk):
     desk.run("init", "--organization-id", "a", "--no-recovery-kit", "--encryption-key", key)
 
 
+def test_a_home_that_only_writes_archives_and_opens_nothing(desk, monkeypatch):
+    """The head office opens what the field office archived, and the field office does not."""
+    office, field = desk.folder / "office", desk.home
+    desk.run("--home", office, "init", "--organization-id", "hrdag", "--no-recovery-kit")
+    ours = desk.json("--home", office, "keys", "recipients", keys="keys recipients")["recipients"]
+    backup = desk.folder / "backup"
+    backup.mkdir()
+    monkeypatch.setenv("MUNIMENT_BACKUP", str(backup))
+    init = ("init", "--organization-id", "hrdag-field", "--write-only", "--recipient")
+    kit = new_identity().recipient
+    assert desk.json(*init, ours[0]["recipient"], "--recipient", kit)["recipient"] is None
+    assert not (field / "keys" / "identity.txt").exists()
+    assert [item["recipient"] for item in desk.json("keys", "list")["recipients"]] == [
+        ours[0]["recipient"],
+        kit,
+    ]
+    (desk.papers / "letters").mkdir(parents=True)
+    (desk.papers / "letters" / "ana.txt").write_bytes(LETTER)
+    assert desk.json("archive", desk.papers)["commits"][0]["backed_up_at"]
+    (desk.papers / "same").write_bytes(LETTER)  # content that it cannot copy is stored again
+    assert desk.json("archive")["commits"][0]["sequence"] == 2
+    assert desk.json("status")["pending_files"] == 0
+    assert desk.json("verify", "--keyless")["ok"]
+    assert desk.json("backup", "--verify")["commits"][0]["problem"] is None
+    assert "this is right for a home that only writes" in desk.run("doctor")
+    assert "nobody: it only writes" in desk.run("keys", "list")
+
+    for words in (
+        ["restore", "--target", desk.folder / "no"],
+        ["verify", "--deep"],
+        ["keys", "rewrap", "--all"],
+        ["show", desk.commits[0].name, "--json"],
+    ):
+        desk.run(*words, code=5)
+        assert not (desk.folder / "no").exists()
+    desk.run("verify", "--deep", code=5)
+    assert "this home can archive, but not open what it archived" in desk.error
+    assert "keys recover" in desk.error
+    desk.run("rebuild", code=4)
+    assert "Rebuild where the identity is" in desk.error
+    assert desk.json("commits")["commits"][0]["sequence"] == 2  # what was known stays known
+
+    reading = desk.folder / "reading"  # docs/guides/keys.md, "A home that only writes"
+    (reading / "keys").mkdir(parents=True)
+    for name in ("config.toml", "keys/signing.pub", "keys/recipients.txt"):
+        shutil.copy2(field / name, reading / name)
+    shutil.copy2(office / "keys" / "identity.txt", reading / "keys" / "identity.txt")
+    monkeypatch.setenv("MUNIMENT_HOME", str(reading))
+    assert len(desk.json("rebuild", "--from-backup")["imported"]) == 2
+    assert desk.json("verify", "--deep")["ok"]
+    desk.run("restore", "--target", desk.folder / "out")
+    restored = desk.folder / "out" / str(desk.papers).lstrip("/")
+    assert (restored / "letters" / "ana.txt").read_bytes() == LETTER
+    assert (restored / "same").read_bytes() == LETTER
+
+
+def test_a_home_that_only_writes_needs_recipients_who_can_open(desk):
+    init = ("init", "--organization-id", "hrdag", "--write-only")
+    recipient = new_identity().recipient
+    desk.run(*init, code=2)
+    assert "at least one recipient" in desk.error
+    desk.run(*init, "--recipient", "age1nonsense", code=4)
+    desk.run(*init, "--recipient", recipient, "--recipient", recipient, code=2)
+    desk.run(*init, "--recipient", recipient, "--recovery-kit", "-", code=2)
+    desk.run("init", "--organization-id", "hrdag", "--recipient", recipient, code=2)
+    assert "--write-only" in desk.error
+    assert not (desk.home / "config.toml").exists()
+    assert "so is everything" in desk.run(*init, "--recipient", recipient)
+
+
 # add, archive, status, commits
 
 

@@ -169,6 +169,10 @@ def test_a_writer_needs_no_identity_and_opens_nothing(tmp_path):
         load_identities(folder)
     with pytest.raises(UsageError, match="at least one recipient"):
         create_writer_keys(tmp_path / "other", "Field office", [])
+    twice = [Recipient(reader.recipient, "head office"), Recipient(reader.recipient, "again")]
+    with pytest.raises(UsageError, match="different recipients, got 2, 1 of them"):
+        create_writer_keys(tmp_path / "other", "Field office", twice)
+    assert not (tmp_path / "other").exists()
 
 
 def test_recipients_come_and_go_but_the_last_one_stays(home):

@@ -120,12 +120,17 @@ def create_writer_keys(
     """Make the keys of a home that only writes: it seals to `recipients` and holds no identity to open anything.
 
     Raises:
-        UsageError: There are no recipients, or a name or the passphrase cannot be used.
+        UsageError: There are no recipients, too many, or one twice, or a name or the passphrase cannot be used.
         ConflictError, KeyUnavailableError, FormatError: As for `create_keys`.
     """
     if not recipients:
         raise UsageError(
             "expected at least one recipient: without one, nobody could ever open what is archived"
+        )
+    distinct = {recipient.key for recipient in recipients}
+    if len(distinct) != len(recipients) or len(distinct) > MAX_RECIPIENTS:
+        raise UsageError(
+            f"expected 1 to {MAX_RECIPIENTS} different recipients, got {len(recipients)}, {len(distinct)} of them different"
         )
     signing = _signing_key(existing_signing, passphrase)
     create_folder(folder, _common_files(signing, organisation, recipients, passphrase))
@@ -177,7 +182,8 @@ def load_identities(folder: Path) -> list[Identity]:
     path = folder / IDENTITY
     if not os.path.lexists(path):
         raise KeyUnavailableError(
-            f"{path} does not exist: this home can archive, but not open what it archived"
+            f"{path} does not exist: this home can archive, but not open what it archived; do that where the identity is, "
+            "or type in the recovery kit: `muniment keys recover`"
         )
     return read_identities(path)
 

@@ -37,7 +37,7 @@ ANSWERS: dict[str, dict[str, str]] = {
         "home": "the home folder",
         "organization": "`id` and `name`",
         "signing_key_id": "fingerprint of the signing key",
-        "recipient": "the organisation's own recipient",
+        "recipient": "the organisation's own recipient, or null with `--write-only`",
         "recovery_recipient": "the recipient of the recovery kit, or null",
         "recovery_kit": "the file that it was written to; its text with `--recovery-kit -`; else null",
     },

@@ -10,6 +10,11 @@ from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.entrypoints.cli.text import count, plain
 from muniment.errors import IntegrityError
 
+_NO_IDENTITY = (
+    "This home has no identity, and without one no database can be made: paths are sealed too. The commits themselves are "
+    "served and can be verified. Rebuild where the identity is, or type in the recovery kit: muniment keys recover"
+)
+
 
 @click.command(cls=Command, name="rebuild", short_help="Make the database anew from the commits.")
 @click.option(
@@ -60,6 +65,8 @@ def command(session: Session, source: Path | None, from_backup: bool, dry_run: b
     if report.problems:
         session.warn(f"{count(len(report.problems), 'commit')} could not be used:")
         session.warn(*(f"  {name}: {message}" for name, message in report.problems))
+        if not archive.has_identity:
+            session.warn(_NO_IDENTITY)
         click.get_current_context().exit(IntegrityError.exit_code)
 
 
