@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -105,6 +107,25 @@ def test_killed_at_every_step_it_goes_on(part, make_home, tmp_path, check_commit
         home.archive.close()
         step += 4
     assert step > 30
+
+
+@pytest.mark.parametrize("step", [12, 16, 20])
+def test_a_commit_whose_staging_folder_was_removed_is_begun_again(
+    step, make_home, tmp_path, check_commit
+):
+    home = make_home(tmp_path / "home")
+    home.write(a=b"some text " * 9000)
+    home.scan()
+    pipeline = home.archive.pipeline(Silent())
+    setattr(pipeline, port, SimpleNamespace(**{method: killed}))
+    with pytest.raises(Killed):
+        pipeline.run()
+    (unfinished,) = home.archive.catalog.commits()
+    shutil.rmtree(home.folder / "home/staging" / unfinished.commit_id)
+    home.reopen()
+    home.archive.pipeline(Silent()).run()
+    assert unfinished.commit_id not in home.ids
+    check_all(home, check_commit, ["a"])
 
 
 def test_batches_make_a_chain(make_home, tmp_path, check_commit):

@@ -35,6 +35,10 @@ class EmbeddedCommitStore:
             blocks.index_directory(dag.root, target)
             blocks.pin(dag.root, commit_id)
 
+    def has(self, commit_id: str) -> bool:
+        """See `CommitStore.has`."""
+        return self.path(commit_id).is_dir()
+
     def path(self, commit_id: str) -> Path:
         """Return where a commit is, or would be."""
         return self.commits / commit_id
@@ -45,10 +49,9 @@ class EmbeddedCommitStore:
         Raises:
             NotFoundError: It is not here.
         """
-        path = self.path(commit_id)
-        if not path.is_dir():
+        if not self.has(commit_id):
             raise NotFoundError(f"commit {commit_id} is not in this store ({self.commits})")
-        return CommitFolder(path)
+        return CommitFolder(self.path(commit_id))
 
     def ids(self) -> Iterator[str]:
         """Iterate over the ids of all commits that are here, oldest first."""

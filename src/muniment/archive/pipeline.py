@@ -45,7 +45,7 @@ from muniment.archive.records_file import write_records
 from muniment.archive.sealing import SealingRun
 from muniment.archive.sealing_messages import Copy, Failure
 from muniment.archive.signing import SigningKey
-from muniment.errors import KeyUnavailableError, MunimentError
+from muniment.errors import ConflictError, KeyUnavailableError, MunimentError
 
 MIB = 1 << 20
 _CHUNKS_WANTED = 20  # of a commit smaller than that many chunks of full size: then one lost chunk costs 5 % of parity
@@ -173,6 +173,10 @@ class Pipeline:
                 staging.remove()
                 return
             sealed = _Sealed(staging.frames())
+            if not sealed.tar_bytes:
+                self._begin_again(commit)
+                staging.remove()
+                return
             if commit.state is CommitState.COLLECTED:
                 commit = self._catalog.advance(
                     commit.commit_id,
@@ -186,6 +190,19 @@ class Pipeline:
             staging.close()
         staging.remove()
         result.commits.append(commit)
+
+    def _begin_again(self, commit: CommitRow) -> None:
+        """Give up a sealed commit whose staging folder somebody removed: its files are pending again.
+
+        Raises:
+            ConflictError: It lies in the store already, so that archiving its files again would give two commits one place.
+        """
+        if self._store.has(commit.commit_id):
+            raise ConflictError(
+                f"commit {commit.commit_id} is in the store, but its staging folder is gone; nothing is lost: "
+                "`muniment rebuild` enters it into the catalogue"
+            )
+        self._catalog.drop_commit(commit.commit_id)
 
     def _seal(
         self,

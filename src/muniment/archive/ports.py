@@ -121,6 +121,10 @@ class CommitStaging(Staging, Protocol):
 class CommitStore(Protocol):
     """Where finished commits live."""
 
+    def has(self, commit_id: str) -> bool:
+        """Tell whether a commit lies here."""
+        ...
+
     def adopt(self, commit_id: str, files: Path, dag: CommitDag) -> None:
         """Move a whole commit into the store and pin its DAG, durably; doing it again is no error."""
         ...
