@@ -109,9 +109,13 @@ def test_killed_at_every_step_it_goes_on(part, make_home, tmp_path, check_commit
     assert step > 30
 
 
-@pytest.mark.parametrize("step", [12, 16, 20])
+def killed(*_arguments):
+    raise Killed
+
+
+@pytest.mark.parametrize(("port", "method"), [("_parity", "create"), ("_timestamper", "stamp")])
 def test_a_commit_whose_staging_folder_was_removed_is_begun_again(
-    step, make_home, tmp_path, check_commit
+    port, method, make_home, tmp_path, check_commit
 ):
     home = make_home(tmp_path / "home")
     home.write(a=b"some text " * 9000)
