@@ -303,6 +303,22 @@ class Archive:
             return header_sources.Esplora(settings.esplora_url, settings.calendar_timeout_s)
         return None
 
+    def timestamp_roots(self) -> bytes | None:
+        """Return the root certificates, in PEM, of the timestamp authorities that are trusted; None without any.
+
+        Raises:
+            UsageError: The file cannot be read.
+        """
+        name = self.settings.rfc3161_roots_file
+        if not name:
+            return None
+        try:
+            return Path(name).read_bytes()
+        except OSError as error:
+            raise UsageError(
+                f"setting 'rfc3161_roots_file': {name} cannot be read: {error.strerror}"
+            ) from error
+
     def backup(self) -> "ObjectStorage":
         """Return the configured object backup.
 

@@ -72,6 +72,11 @@ SETTINGS = (
     Setting("calendar_timeout_s", 10, "Seconds to wait for one calendar."),
     Setting("rfc3161_urls", (), "RFC 3161 timestamp authorities that every commit is sent to."),
     Setting(
+        "rfc3161_roots_file",
+        "",
+        "PEM file of the root certificates that RFC 3161 timestamps are checked against.",
+    ),
+    Setting(
         "bitcoin_rpc_url", "", "Bitcoin Core RPC, with credentials, to check timestamps against."
     ),
     Setting("esplora_url", "", "Esplora API (block explorer) to check timestamps against."),
@@ -107,6 +112,7 @@ class Settings:
     calendars: tuple[str, ...]
     calendar_timeout_s: int
     rfc3161_urls: tuple[str, ...]
+    rfc3161_roots_file: str
     bitcoin_rpc_url: str
     esplora_url: str
     bitcoin_headers_file: str

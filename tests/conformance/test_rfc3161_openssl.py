@@ -3,13 +3,13 @@
 import hashlib
 import random
 import shutil
-import subprocess
 
 import pytest
 
 from muniment.adapters.rfc3161 import HttpTimestampAuthority, split_tokens, verify_tokens
 from muniment.errors import ExternalServiceError, FormatError, IntegrityError, UsageError
 from muniment.testing.loopback import LoopbackServer
+from muniment.testing.timestamp_authority import OpensslAuthority
 
 pytestmark = [
     pytest.mark.engine,
@@ -20,83 +20,15 @@ TIMEOUT_S = 20
 MANIFEST = b'{"commit":1}'
 DIGEST = hashlib.sha256(MANIFEST).digest()
 
-EXTENSIONS = """
-[req]
-distinguished_name = dn
-[dn]
-[ca]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-subjectKeyIdentifier = hash
-[tsa]
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-extendedKeyUsage = critical, timeStamping
-authorityKeyIdentifier = keyid
-[service]
-serial = {folder}/serial
-signer_cert = {folder}/tsa.pem
-signer_key = {folder}/tsa.key
-certs = {folder}/chain.pem
-signer_digest = sha256
-default_policy = 1.2.3.4.1
-digests = sha256
-accuracy = secs:1
-tsa_name = yes
-ess_cert_id_alg = sha256
-"""
-
-
-class Authority:
-    """A root, an intermediate and a signer that answers queries with the `openssl` program."""
-
-    def __init__(self, folder, name):
-        self.folder = folder
-        (folder / "serial").write_text("01")
-        (folder / "openssl.cnf").write_text(EXTENSIONS.format(folder=folder))
-        self._certify("root", f"/CN={name} root", "ca", None)
-        self._certify("intermediate", f"/CN={name} intermediate", "ca", "root")
-        self._certify("tsa", f"/CN={name}", "tsa", "intermediate")
-        self.root_pem = (folder / "root.pem").read_bytes()
-        self.set_chain("root", "intermediate")
-
-    def set_chain(self, *names):
-        pem = b"".join((self.folder / f"{name}.pem").read_bytes() for name in names)
-        (self.folder / "chain.pem").write_bytes(pem)
-
-    def openssl(self, *arguments, check=True):
-        return subprocess.run(
-            ["openssl", *arguments], cwd=self.folder, check=check, capture_output=True, text=True
-        )
-
-    def _certify(self, name, subject, section, issuer):
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        common = ["-config", "openssl.cnf", "-keyout", f"{name}.key", "-subj", subject]
-        if issuer is None:
-            days = ["-days", "3650", "-extensions", section, "-out", f"{name}.pem"]
-            self.openssl("req", "-x509", *key, *common, *days)
-            return
-        self.openssl("req", *key, *common, "-out", f"{name}.csr")
-        by = ["-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-CAcreateserial"]
-        how = ["-days", "3650", "-extfile", "openssl.cnf", "-extensions", section]
-        self.openssl("x509", "-req", "-in", f"{name}.csr", *by, *how, "-out", f"{name}.pem")
-
-    def respond(self, method, path, body):
-        query, reply = self.folder / "query.tsq", self.folder / "reply.tsr"
-        query.write_bytes(body)
-        names = ["-queryfile", query.name, "-out", reply.name]
-        self.openssl("ts", "-reply", *names, "-config", "openssl.cnf", "-section", "service")
-        return 200, {"content-type": "application/timestamp-reply"}, [reply.read_bytes()]
-
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"), "First authority")
+    return OpensslAuthority(tmp_path_factory.mktemp("authority"), "First authority")
 
 
 @pytest.fixture(scope="module")
 def other_authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("other"), "Second authority")
+    return OpensslAuthority(tmp_path_factory.mktemp("other"), "Second authority")
 
 
 def token_of(authority, message=MANIFEST):

@@ -1,5 +1,6 @@
 """Timestamps from the command line, with a calendar and a node on this machine."""
 
+import datetime as dt
 import json
 import shutil
 
@@ -8,6 +9,8 @@ import pytest
 from muniment.entrypoints.cli.running import run
 from muniment.testing.bitcoin_node import LocalChain, LocalNode
 from muniment.testing.calendar import LocalCalendar
+from muniment.testing.loopback import LoopbackServer
+from muniment.testing.timestamp_authority import OpensslAuthority
 
 
 @pytest.fixture
@@ -102,3 +105,59 @@ def test_a_proof_of_something_else_is_wrong(archived, calendar, tmp_path):
     (second / "manifest.json.ots").write_bytes(b"nonsense")
     assert archived("ots", "upgrade", code=4)["commits"][1]["problem"]
     assert archived("ots", "info", second.name, code=4)["error"]["code"] == "format"
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
+def test_tokens_of_an_authority_are_checked_against_the_roots_that_are_trusted(
+    archived, tmp_path, monkeypatch
+):
+    (tmp_path / "authority").mkdir()
+    (tmp_path / "other").mkdir()
+    authority = OpensslAuthority(tmp_path / "authority", "An authority")
+    other = OpensslAuthority(tmp_path / "other", "Another authority")
+    (tmp_path / "papers" / "more").write_text("more")
+    with LoopbackServer(authority.respond) as server:
+        monkeypatch.setenv("MUNIMENT_RFC3161_URLS", server.url)
+        commit_id = archived("archive")["commits"][0]["commit_id"]
+    folder = tmp_path / "home" / "store" / "commits" / commit_id
+    data = ["-data", folder / "manifest.json", "-in", folder / "manifest.json.tsr"]
+    root = authority.folder / "root.pem"
+    authority.openssl("ts", "-verify", *map(str, data), "-CAfile", str(root))
+
+    def checked(code=8):
+        (check,) = archived("ots", "verify", commit_id, code=code)["commits"]
+        return check
+
+    check = checked()
+    assert check["tokens"] == {
+        "state": "not checked",
+        "detail": "not checked: no roots set",
+        "times": [],
+    }
+    assert archived("verify")["ok"]  # and the commits without a token have none to check
+    assert archived("show", commit_id)["timestamp"]["tokens"]["state"] == "not checked"
+
+    monkeypatch.setenv("MUNIMENT_RFC3161_ROOTS_FILE", str(root))
+    check = checked()
+    assert (check["state"], check["tokens"]["state"]) == ("queued", "verified")
+    (time,) = check["tokens"]["times"]
+    assert time["authority"] == "CN=An authority"
+    assert time["time"].startswith(f"{dt.datetime.now(dt.UTC):%Y-}")
+    commits = {c["commit_id"]: c["timestamp"]["tokens"] for c in archived("verify")["commits"]}
+    assert commits.pop(commit_id)["times"] == [time]
+    assert set(commits.values()) == {None}
+    assert archived("show", commit_id)["timestamp"]["tokens"]["times"] == [time]
+
+    monkeypatch.setenv("MUNIMENT_RFC3161_ROOTS_FILE", str(other.folder / "root.pem"))
+    wrong = checked(code=4)
+    assert wrong["state"] == "wrong"
+    assert "no timestamp token holds under the given roots" in wrong["detail"]
+    assert "manifest.json.tsr" in archived("verify", code=4)["commits"][2]["problems"][0]
+    monkeypatch.setenv("MUNIMENT_RFC3161_ROOTS_FILE", str(root))
+    (folder / "manifest.json.tsr").write_bytes(b"nonsense")
+    assert checked(code=4)["state"] == "wrong"
+    monkeypatch.setenv("MUNIMENT_RFC3161_ROOTS_FILE", str(tmp_path / "nothing.pem"))
+    assert "rfc3161_roots_file" in archived("ots", "verify", code=2)["error"]["message"]
+    monkeypatch.setenv("MUNIMENT_RFC3161_ROOTS_FILE", str(folder / "manifest.json"))
+    assert "PEM" in archived("ots", "verify", code=2)["error"]["message"]

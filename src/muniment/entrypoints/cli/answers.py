@@ -85,7 +85,7 @@ ANSWERS: dict[str, dict[str, str]] = {
         "provenance": "`organization` and `organization_name`",
         "software": "`name` and `version`",
         "catalogue": "the commit as other commands describe it",
-        "timestamp": "`state`, `detail`, `bitcoin_height`, `bitcoin_time`",
+        "timestamp": "`state`, `detail`, `bitcoin_height`, `bitcoin_time`, `tokens`, as for `ots verify`",
         "files": "list of files, with `merkle_proof` and `encryption`",
         "problems": "list of sentences: what could not be shown",
     },
@@ -121,7 +121,7 @@ ANSWERS: dict[str, dict[str, str]] = {
     }
     | _DRY_RUN,
     "ots verify": {
-        "commits": "list: `commit_id`, `state` (`verified`, `pending`, `queued`, `inconclusive`, `wrong`), `detail`, `bitcoin_height`, `bitcoin_time`",
+        "commits": "list: `commit_id`, `state` (`verified`, `pending`, `queued`, `inconclusive`, `wrong`), `detail`, `bitcoin_height`, `bitcoin_time`, `tokens` (null, or `state`, `detail`, `times`)",
     },
     "ots info": {"commit_id": "its id", "steps": "list of lines for people"},
     "store stats": {

@@ -185,18 +185,19 @@ def _confirmed_time(
 @click.argument("commits", nargs=-1, metavar="[COMMIT...]")
 @pass_session
 def verify(session: Session, commits: tuple[str, ...]) -> None:
-    """Check timestamps against Bitcoin's block headers.
+    """Check timestamps against Bitcoin's block headers, and tokens of authorities against their roots.
 
     Ends with 0 when all are verified, with 4 when one is wrong, with 8 when some cannot be told yet. Set `bitcoin_rpc_url`,
-    `bitcoin_headers_file` or `esplora_url` to say where headers come from.
+    `bitcoin_headers_file` or `esplora_url` to say where headers come from, and `rfc3161_roots_file` to say which authorities you
+    trust: their tokens are checked too, but a commit is verified only by a block.
     """
     checks: dict[str, TimestampCheck | str] = {}
     with session.archive() as archive:
-        source = archive.header_source()
+        source, roots = archive.header_source(), archive.timestamp_roots()
         for row in _rows(archive, commits):
             try:
                 with archive.store.open(row.commit_id) as folder:
-                    checks[row.commit_id] = check_timestamp(folder, source)
+                    checks[row.commit_id] = check_timestamp(folder, source, roots)
             except (IntegrityError, NotFoundError) as error:
                 checks[row.commit_id] = str(error)
             session.say(f"{row.commit_id}  {_words(checks[row.commit_id])}")

@@ -24,7 +24,7 @@ from muniment.entrypoints.cli.owner_view import (
 )
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.entrypoints.cli.text import count, display_path, moment, size, table
-from muniment.entrypoints.cli.timestamp_checks import check_timestamp
+from muniment.entrypoints.cli.timestamp_checks import TimestampCheck, check_timestamp
 from muniment.entrypoints.cli.views import commit_view
 from muniment.errors import IntegrityError, NotFoundError, UsageError
 
@@ -57,7 +57,7 @@ def _show_facts(session: Session, archive: Archive, row: CommitRow) -> None:
     with archive.store.open(row.commit_id) as folder:
         manifest = read_manifest(folder)
         try:
-            timestamp = str(check_timestamp(folder, archive.header_source()))
+            timestamp = str(_check(archive, folder))
         except IntegrityError as error:
             timestamp = f"WRONG: {error}"
     packaging, previous = manifest.packaging, manifest.chain.previous
@@ -77,6 +77,10 @@ def _show_facts(session: Session, archive: Archive, row: CommitRow) -> None:
         f"  lies in       {archive.store.path(row.commit_id)}",
         f"  backup        {'verified ' + str(moment(row.backed_up_at)) if row.backed_up_at else 'none'}",
     )
+
+
+def _check(archive: Archive, folder: CommitFolder) -> TimestampCheck:
+    return check_timestamp(folder, archive.header_source(), archive.timestamp_roots())
 
 
 def _parity(manifest: Manifest) -> str:
@@ -108,7 +112,7 @@ def _print_view(session: Session, archive: Archive, row: CommitRow) -> None:
         keyring = archive.open_keyring_in(folder)
         head = manifest_view(opened) | {
             "catalogue": commit_view(row),
-            "timestamp": check_timestamp(folder, archive.header_source()).view(),
+            "timestamp": _check(archive, folder).view(),
         }
         views = file_views(folder, opened, keyring, Proofs(opened.records))
         problems = write_view(head, views, sys.stdout.write)

@@ -143,8 +143,9 @@ class _Run:
             deep,
         )
         self._headers: HeaderSource | None = None
+        self._roots: bytes | None = None
         if archive is not None:
-            self._headers = archive.header_source()
+            self._headers, self._roots = archive.header_source(), archive.timestamp_roots()
 
     def folders(self, paths: Sequence[Path]) -> Iterator[Finding]:
         """Verify commit directories from anywhere, each by itself."""
@@ -201,7 +202,7 @@ class _Run:
         except IntegrityError as error:
             finding.problems.append(str(error))
         try:
-            finding.timestamp = check_timestamp(folder, self._headers)
+            finding.timestamp = check_timestamp(folder, self._headers, self._roots)
         except IntegrityError as error:
             finding.problems.append(f"timestamp: {error}")
         return finding
