@@ -3,6 +3,9 @@
 import datetime as dt
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,9 @@ from muniment.testing.bitcoin_node import LocalChain, LocalNode
 from muniment.testing.calendar import LocalCalendar
 from muniment.testing.loopback import LoopbackServer
 from muniment.testing.timestamp_authority import OpensslAuthority
+
+CLIENT = Path(sys.executable).parent / "ots"
+VECTORS = Path(__file__).parents[1] / "vectors" / "ots" / "proofs.json"
 
 
 @pytest.fixture
@@ -161,3 +167,79 @@ def test_tokens_of_an_authority_are_checked_against_the_roots_that_are_trusted(
     assert "rfc3161_roots_file" in archived("ots", "verify", code=2)["error"]["message"]
     monkeypatch.setenv("MUNIMENT_RFC3161_ROOTS_FILE", str(folder / "manifest.json"))
     assert "PEM" in archived("ots", "verify", code=2)["error"]["message"]
+
+
+def test_from_the_first_archive_to_what_the_standard_client_says(archived, calendar, tmp_path):
+    papers, commits = tmp_path / "papers", tmp_path / "home" / "store" / "commits"
+    (papers / "up").write_text("the calendar is there")
+    (up,) = archived("archive")["commits"]
+    assert up["timestamp"] == "pending"
+    calendar.behaviour = "offline"
+    (papers / "down").write_text("the calendar is gone")
+    (down,) = archived("archive")["commits"]
+    assert down["timestamp"] == "queued"
+    assert not (commits / down["commit_id"] / "manifest.json.ots").exists()
+    calendar.behaviour = "honest"
+    first = calendar.mine()
+
+    def upgrade():
+        return {c["commit_id"]: c for c in archived("ots", "upgrade")["commits"]}
+
+    upgraded = upgrade()
+    assert upgraded[up["commit_id"]]["bitcoin_height"] == first
+    assert upgraded[down["commit_id"]]["timestamp"] == "pending"
+    second = calendar.mine()
+    upgraded = upgrade()
+    assert upgraded[down["commit_id"]]["bitcoin_height"] == second
+    assert archived("status")["next_steps"] == [
+        "no backup is configured: set `backup` in config.toml"
+    ]
+
+    with LocalNode(calendar.chain) as node:
+
+        def client(*words, code=0):
+            command = [CLIENT, "--no-cache", "-l", calendar.url, "--bitcoin-node", node.rpc_url]
+            done = subprocess.run(
+                [*command, *words], capture_output=True, text=True, timeout=60, check=False
+            )
+            assert done.returncode == code, done.stderr
+            return done.stdout + done.stderr
+
+        for commit, height in ((up, first), (down, second)):
+            folder = commits / commit["commit_id"]
+            proof = folder / "manifest.json.ots"
+            described = client("info", proof)
+            assert commit["manifest_sha256"].removeprefix("sha256:") in described
+            assert f"BitcoinBlockHeaderAttestation({height})" in described
+            assert f"Success! Bitcoin block {height}" in client("verify", proof)
+        with open(folder / "manifest.json", "ab") as manifest:
+            manifest.write(b"\n")
+        assert "File does not match original" in client("verify", proof, code=1)
+
+
+def test_a_proof_in_a_real_block_is_verified(archived, tmp_path, monkeypatch):
+    """The bytes that a published proof is about take the place of a manifest: `ots` looks at nothing but their digest."""
+    vectors = json.loads(VECTORS.read_text())
+    proofs = {proof["name"]: proof for proof in vectors["proofs"]}
+    commit_id = archived("commits")["commits"][0]["commit_id"]
+    folder = tmp_path / "home" / "store" / "commits" / commit_id
+    (folder / "manifest.json").write_bytes(bytes.fromhex(proofs["hello-world.txt.ots"]["file_hex"]))
+    proof = folder / "manifest.json.ots"
+    proof.write_bytes(bytes.fromhex(proofs["hello-world.txt.ots"]["proof_hex"]))
+
+    def state(code):
+        (check,) = archived("ots", "verify", commit_id, code=code)["commits"]
+        return check["state"], check["bitcoin_height"], check["bitcoin_time"]
+
+    assert state(8) == ("inconclusive", None, None)
+    headers = tmp_path / "headers.txt"
+    headers.write_text(f"358391 {vectors['header_358391']}\n")
+    monkeypatch.setenv("MUNIMENT_BITCOIN_HEADERS_FILE", str(headers))
+    assert state(0) == ("verified", 358391, "2015-05-28T15:41:18Z")
+    assert any("block 358391" in step for step in archived("ots", "info", commit_id)["steps"])
+    (upgraded,) = archived("ots", "upgrade", commit_id)["commits"]
+    assert (upgraded["timestamp"], upgraded["bitcoin_height"]) == ("complete", 358391)
+    assert archived("commits")["commits"][0]["bitcoin_time"] == "2015-05-28T15:41:18Z"
+
+    proof.write_bytes(bytes.fromhex(proofs["bad-stamp.txt.ots"]["proof_hex"]))
+    assert state(4) == ("wrong", None, None)
