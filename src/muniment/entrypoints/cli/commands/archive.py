@@ -1,12 +1,13 @@
 """`muniment archive`."""
 
+import itertools
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
 
-from muniment.archive.catalog import CommitRow, TimestampState
+from muniment.archive.catalog import Catalog, CommitRow, TimestampState
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.reporting import skipped_inputs
@@ -80,6 +81,7 @@ def _archive(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Don
     catalog, started = archive.catalog, int(time.time())
     for root in roots_of(paths, archive):
         catalog.add_root(root)
+    _date_back_problems(catalog, started)
     # Whatever is unfinished is resumed by this very run, so no claim of it expires: 0 only lets go of what met a problem.
     catalog.expire_claims(0)
     with progress_of(session) as progress:
@@ -97,6 +99,12 @@ def _archive(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Don
             else "Nothing is new or changed: everything is archived."
         )
     return _Done(scan, result.commits, problems, result.vanished)
+
+
+def _date_back_problems(catalog: Catalog, started: int) -> None:
+    """Let no earlier problem look as if this run had met it: times are whole seconds, and clocks are set back."""
+    recent = itertools.takewhile(lambda problem: problem.noticed_at >= started, catalog.problems())
+    catalog.record_problems([replace(problem, noticed_at=started - 1) for problem in recent])
 
 
 def _back_up(session: Session, archive: Archive, row: CommitRow) -> CommitRow:
