@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -120,21 +121,28 @@ def test_completion_knows_the_commands(home):
     assert words == {"restore", "repair", "rebuild"}
 
 
-def test_a_run_that_was_interrupted_goes_on_where_it_stopped(home, tmp_path):
+@pytest.fixture
+def silent_calendar():
+    """The address of a calendar that takes requests and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_run_that_was_interrupted_goes_on_where_it_stopped(home, tmp_path, silent_calendar):
     papers = tmp_path / "papers"
     papers.mkdir()
-    for number in range(24):
-        (papers / str(number)).write_bytes(os.urandom(4 << 20))
+    (papers / "letter").write_bytes(b"Dear all")
     process = subprocess.Popen(
         [PROGRAM, "archive", papers, "--verbose"],
-        env=home,
+        env=home | {"MUNIMENT_CALENDARS": silent_calendar, "MUNIMENT_CALENDAR_TIMEOUT_S": "60"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     for line in process.stderr:
-        if b": seal" in line:
+        if b": timestamp" in line:
             break
+    time.sleep(0.5)  # the request is on its way
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all of its processes
     _out, error = process.communicate(timeout=WAIT_S)
     assert process.returncode == 130, error

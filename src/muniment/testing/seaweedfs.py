@@ -1,5 +1,6 @@
 """A real SeaweedFS on this machine, for tests: master, volume, filer and S3 in one process, on loopback and free ports."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -55,20 +57,31 @@ def seaweedfs(folder: Path, program: Path | None = None) -> Iterator[SeaweedServ
         ExternalServiceError: It is not installed, or does not start.
     """
     program = program or Path(sys.executable).parent / "weed"
-    ports = _free_ports(2 * len(_SERVERS))
     key, secret = secrets.token_hex(8), secrets.token_hex(16)
     (folder / "s3.json").write_text(_identities(key, secret), "utf-8")
-    with (folder / "weed.log").open("w+b") as log:
-        process = _start([str(program), *_arguments(folder, ports)], log)
-        try:
+    with (folder / "weed.log").open("w+b") as log, ExitStack() as running:
+        with _starting_alone():
+            ports = _free_ports(2 * len(_SERVERS))
+            process = _start([str(program), *_arguments(folder, ports)], log)
+            running.callback(_kill, process, ports)
             _await_ready(ports[_SERVERS.index("s3")], process, log)
-            yield SeaweedServer(
-                f"http://127.0.0.1:{ports[_SERVERS.index('s3')]}", key, secret, process.pid
-            )
-        finally:
-            process.send_signal(signal.SIGKILL)  # SIGTERM takes it more than ten seconds
-            process.wait()
-            _remove_sockets(ports)
+        yield SeaweedServer(
+            f"http://127.0.0.1:{ports[_SERVERS.index('s3')]}", key, secret, process.pid
+        )
+
+
+@contextmanager
+def _starting_alone() -> Iterator[None]:
+    """Let one server of this machine start at a time: until it listens, another could take its ports for free."""
+    with open(Path(tempfile.gettempdir()) / f"muniment-seaweedfs-{os.getuid()}.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _kill(process: "subprocess.Popen[bytes]", ports: list[int]) -> None:
+    process.send_signal(signal.SIGKILL)  # SIGTERM takes it more than ten seconds
+    process.wait()
+    _remove_sockets(ports)
 
 
 def _identities(key: str, secret: str) -> str:
