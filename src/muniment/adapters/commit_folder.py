@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from muniment.archive import tarball
 from muniment.archive.catalog import ContentPlace
 from muniment.archive.commit_source import TarView, read_manifest
-from muniment.errors import MissingDataError
+from muniment.errors import FormatError, MissingDataError
 
 _OPEN_FILES_MAX = 64
 
@@ -102,6 +103,7 @@ class SiblingCommits:
 
         Raises:
             MissingDataError: Its commit is not beside this one.
+            FormatError: That leaf's member does not lie there.
         """
         tar = self._tars.get(place.commit_id)
         if tar is None:
@@ -112,4 +114,11 @@ class SiblingCommits:
                 )
             folder = CommitFolder(path)
             tar = self._tars[place.commit_id] = TarView(folder, read_manifest(folder))
+        start = place.offset - tarball.BLOCK_BYTES
+        header = tarball.header(place.leaf, place.sealed_size)
+        if start < 0 or tar.read(start, tarball.BLOCK_BYTES) != header:
+            raise FormatError(
+                f"the content of a copy is said to be member {place.leaf} of commit {place.commit_id}, at byte {place.offset}, "
+                "but that member does not lie there"
+            )
         return tar.reader(place.offset)
