@@ -62,7 +62,7 @@ def test_every_kind_of_entry_comes_back(home):
     os.symlink("plain", source / "link")
     os.symlink("/etc/passwd", source / "absolute")
     os.symlink(b"../\xff\n/nowhere", os.fsencode(source / "dangling"))
-    os.chmod(source / "run_me", 0o4751)
+    os.chmod(source / "run_me", 0o751)
     os.chmod(source / "plain", 0o000)
     os.chmod(source / "no entry", 0o500)
     for name, time in (
@@ -78,6 +78,18 @@ def test_every_kind_of_entry_comes_back(home):
     whole(report)
     assert facts(restored) == facts(source)
     assert report.files == len(facts(source))
+
+
+def test_a_restored_file_or_folder_lends_nobody_the_rights_of_its_owner(home):
+    home.write(program=b"#!/bin/sh\n")
+    (home.source / "shared").mkdir()
+    os.chmod(home.source / "program", 0o6755)
+    os.chmod(home.source / "shared", 0o3770)
+    assert home.run().problems == []
+    restored, report = home.restore()
+    whole(report)
+    assert stat.S_IMODE(os.stat(restored / "program").st_mode) == 0o755
+    assert stat.S_IMODE(os.stat(restored / "shared").st_mode) == 0o1770
 
 
 def test_sparse_and_large_files_go_the_way_of_the_large(home):

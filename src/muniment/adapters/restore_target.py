@@ -17,6 +17,8 @@ from muniment.errors import ConflictError, IntegrityError
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FOLDERS_MAX = 64
+_RESTORED_MODE_BITS = 0o1777
+"""All but set-user-ID and set-group-ID: a restored file belongs to whoever restores it, and must not lend their rights to others."""
 
 
 class RestoreTarget:
@@ -57,7 +59,7 @@ class RestoreTarget:
             try:
                 for piece in pieces:
                     _write_all(descriptor, piece)
-                os.fchmod(descriptor, scanned.mode)
+                os.fchmod(descriptor, scanned.mode & _RESTORED_MODE_BITS)
                 os.utime(descriptor, ns=(scanned.mtime_ns, scanned.mtime_ns))
             finally:
                 os.close(descriptor)
@@ -84,7 +86,7 @@ class RestoreTarget:
     def finish_folder(self, scanned: ScannedFile) -> None:
         """Give a folder its mode and times; to be done when nothing more is put into it."""
         descriptor = self._folder(scanned.path)
-        os.fchmod(descriptor, scanned.mode)
+        os.fchmod(descriptor, scanned.mode & _RESTORED_MODE_BITS)
         os.utime(descriptor, ns=(scanned.mtime_ns, scanned.mtime_ns))
 
     def _parent(self, path: bytes) -> tuple[int, bytes]:
