@@ -38,7 +38,7 @@ SETTINGS = (
         GIB,
         "Source bytes that one commit holds at most, unless a single file is larger.",
     ),
-    Setting("batch_files", 50_000, "Files that one commit holds at most."),
+    Setting("batch_files", 25_000, "Files that one commit holds at most."),
     Setting(
         "chunk_bytes",
         50 * MIB,
