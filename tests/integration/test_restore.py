@@ -1,6 +1,7 @@
 """Restoring what a real archive holds: every kind of entry, refusal to leave the target, and nothing half."""
 
 import os
+import signal
 import stat
 
 import pytest
@@ -90,6 +91,51 @@ def test_a_restored_file_or_folder_lends_nobody_the_rights_of_its_owner(home):
     whole(report)
     assert stat.S_IMODE(os.stat(restored / "program").st_mode) == 0o755
     assert stat.S_IMODE(os.stat(restored / "shared").st_mode) == 0o1770
+
+
+def killed_while_it_restores(target, path):
+    """Restore a file in a process that is killed halfway; returns the process's id."""
+    process = os.fork()
+    if process == 0:
+
+        def pieces():
+            yield b"the first half"
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        place = RestoreTarget(target, overwrite=False)
+        place.write_file(ScannedFile(path, Kind.FILE, 28, 0o644, 0, 0, 0), pieces())
+    assert os.waitpid(process, 0)[1] == signal.SIGKILL
+    return process
+
+
+def test_what_a_killed_restore_left_is_removed_by_the_next(tmp_path):
+    elsewhere, in_folder, in_root = (  # the root last, as every restore looks there
+        folder / f".muniment-restore-{killed_while_it_restores(tmp_path, path)}"
+        for folder, path in (
+            (tmp_path / "others", b"others/three"),
+            (tmp_path / "papers", b"papers/two"),
+            (tmp_path, b"one"),
+        )
+    )
+    gone = elsewhere.name.rpartition("-")[2]
+    kept = [
+        f".muniment-restore-{os.getppid()}",
+        ".muniment-restore-1",
+        f".muniment-restore-{gone}.txt",
+        f".muniment-restore-0{gone}",
+        ".muniment-restore-",
+        ".muniment-restore-99999999999999999999",
+    ]
+    for name in kept:
+        (tmp_path / "papers" / name).write_bytes(b"somebody's")
+    (tmp_path / "papers" / elsewhere.name).symlink_to("anywhere")
+    assert in_root.read_bytes() == in_folder.read_bytes() == b"the first half"
+    place = RestoreTarget(tmp_path, overwrite=False)
+    place.write_file(ScannedFile(b"papers/two", Kind.FILE, 5, 0o644, 0, 0, 0), [b"whole"])
+    place.close()
+    assert sorted(os.listdir(tmp_path)) == ["others", "papers"]
+    assert set(os.listdir(tmp_path / "papers")) == {*kept, elsewhere.name, "two"}
+    assert elsewhere.exists()  # nothing was restored into its folder
 
 
 def test_sparse_and_large_files_go_the_way_of_the_large(home):

@@ -1,11 +1,13 @@
 """The folder that files are restored into: nothing is ever written outside of it, nor half.
 
 Every step goes through descriptors of the folders on the way, opened without following links, so a link that somebody puts
-there (or that the archive itself restores) leads nowhere. A file gets its name when it is whole.
+there (or that the archive itself restores) leads nowhere. A file gets its name when it is whole; until then it is called
+`.muniment-restore-<process id>`, and what a killed process left under such a name is removed by the next restore.
 """
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +19,8 @@ from muniment.errors import ConflictError, IntegrityError
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FOLDERS_MAX = 64
+_TEMPORARY = ".muniment-restore-%d"
+_LEFTOVER = re.compile(r"\.muniment-restore-([1-9][0-9]{0,6})")  # Linux counts to 4,194,304
 _RESTORED_MODE_BITS = 0o1777
 """All but set-user-ID and set-group-ID: a restored file belongs to whoever restores it, and must not lend their rights to others."""
 
@@ -28,7 +32,8 @@ class RestoreTarget:
         self.folder, self.overwrite = folder, overwrite
         self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders: dict[bytes, int] = {}
-        self._temporary = b".muniment-restore-%d" % os.getpid()
+        self._temporary = os.fsencode(_TEMPORARY % os.getpid())
+        _drop_leftovers(self._root)
 
     def close(self) -> None:
         """Close the folders."""
@@ -108,14 +113,19 @@ class RestoreTarget:
     def _open_folder(self, parent: int, path: bytes) -> int:
         """Open, or make, the folder at `path`, whose parent folder is open as `parent`."""
         name = path.rpartition(b"/")[2]
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(name, 0o755, dir_fd=parent)
+            was_there = False
+        except FileExistsError:
+            was_there = True
         try:
             descriptor = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
         except OSError as error:
             raise IntegrityError(
                 f"{os.fsdecode(path)} in the target is a link or not a folder: nothing was written through it"
             ) from error
+        if was_there:
+            _drop_leftovers(descriptor)
         while len(self._folders) >= _OPEN_FOLDERS_MAX:
             os.close(self._folders.pop(next(iter(self._folders))))
         self._folders[path] = descriptor
@@ -150,6 +160,26 @@ def restore_entry(target: RestoreTarget, scanned: ScannedFile, pieces: Iterable[
         target.write_link(scanned)
     else:
         target.make_folder(scanned.path)
+
+
+def _drop_leftovers(folder: int) -> None:
+    """Remove half files of processes that no longer live; what cannot be looked at or removed stays, and harms nobody."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            match = _LEFTOVER.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False) and not _lives(int(match[1])):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.name, dir_fd=folder)
+
+
+def _lives(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
