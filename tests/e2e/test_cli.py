@@ -527,7 +527,10 @@ def test_a_damaged_database_stops_no_verification(archived):
     assert "the database cannot tell" in archived.error
     archived.run("status", code=4)
     assert "muniment rebuild" in archived.error
-    assert "FAIL  database" in archived.run("doctor", code=1)
+    out = archived.run("doctor", code=1)
+    assert "FAIL  database" in out
+    assert out.count("muniment rebuild") == 1
+    assert "WARN  clock: not checked, for the same reason as: database" in out
 
 
 def test_an_archive_comes_back_from_a_copy_of_its_commits(archived):
@@ -732,7 +735,7 @@ def test_the_block_store_is_counted_verified_and_swept(archived):
     stats = archived.json("store", "stats")
     assert stats["pins"] == 1
     assert archived.json("store", "verify")["ok"]
-    assert "are whole" in archived.run("store", "verify")
+    assert "are whole, 1 root complete." in archived.run("store", "verify")
     assert archived.json("store", "gc", "--dry-run")["removed_blocks"] == 0
     archived.run("store", "gc", "--yes")
     damage(next(archived.commits[0].glob("*_aa")))
@@ -777,6 +780,14 @@ def test_commits_are_backed_up_and_the_backup_checked(archived, monkeypatch):
     assert "whole" in archived.run("backup", "--verify")
     damage(next(backup.rglob("*_aa")))
     assert "damaged" in archived.json("backup", "--verify", code=4)["commits"][0]["problem"]
+    assert archived.json("status")["not_backed_up"] == 1
+    archived.run("backup", code=4)  # what is there is never overwritten
+    lost = next(backup.rglob("*_aa"))
+    lost.unlink()
+    assert "missing" in archived.json("backup", "--verify", code=4)["commits"][0]["problem"]
+    assert archived.json("backup")["commits"][0]["sent"] == [lost.name]
+    assert archived.json("backup", "--verify")["commits"][0]["problem"] is None
+    assert archived.json("status")["not_backed_up"] == 0
     (archived.papers / "more").write_text("more")
     assert archived.json("archive")["commits"][0]["backed_up_at"]
 
@@ -801,8 +812,13 @@ def test_the_doctor_finds_what_is_wrong_and_says_the_remedy(archived):
     (archived.home / "keys" / "identity.txt").chmod(0o644)
     assert "chmod 600" in archived.run("doctor", code=1)
     (archived.home / "keys" / "identity.txt").chmod(0o600)
+    commit = archived.commits[0].name
     archived.commits[0].rename(archived.folder / "away")
     assert "missing from the store" in archived.run("doctor", code=1)
+    (archived.folder / "away").rename(archived.home / "store" / "commits" / commit)
+    for path in archived.home.glob("catalogue.sqlite3*"):
+        path.unlink()
+    assert "1 commit in the store, but not in the database" in archived.run("doctor", code=1)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

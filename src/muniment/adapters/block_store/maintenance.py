@@ -27,7 +27,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was verified: blocks hashed (once for each place they lie in), their bytes, and the roots found complete."""
+    """What was verified: blocks hashed (once for each place they lie in), their bytes, and the different roots found complete."""
 
     blocks: int
     size_bytes: int
@@ -88,7 +88,7 @@ def verify(
         raise IntegrityError(
             f"{len(problems)} of {blocks} blocks are damaged or missing; the first is {first.cid} in {first.place}: {first.reason}"
         )
-    return VerifyReport(blocks, done_bytes, len(roots))
+    return VerifyReport(blocks, done_bytes, len({root for _name, root in roots}))
 
 
 def _roots(index: BlockIndex) -> list[tuple[str, CID]]:

@@ -53,11 +53,12 @@ def command(session: Session, online: bool) -> None:
     Ends with 1 if something must be done. The bytes of commits are not read: that is what `muniment verify` does.
     """
     checks: list[Check] = []
+    told: dict[str, str] = {}
     with session.archive() as archive:
         for name, examine in _EXAMINATIONS.items():
             if name == "calendars" and not online:
                 continue
-            for check in _guarded(name, examine, archive):
+            for check in _guarded(name, examine, archive, told):
                 checks.append(check)
                 session.say(f"{check.level:4}  {check.name}: {check.message}")
                 if check.remedy:
@@ -68,13 +69,23 @@ def command(session: Session, online: bool) -> None:
         click.get_current_context().exit(MunimentError.exit_code)
 
 
-def _guarded(name: str, examine: Examine, archive: Archive) -> Iterator[Check]:
+def _guarded(
+    name: str, examine: Examine, archive: Archive, told: dict[str, str]
+) -> Iterator[Check]:
+    """Examine; what ends an examination is said once, as `told` keeps it with the check that said it, however many it ends."""
     try:
         yield from examine(archive)
     except MunimentError as error:
-        yield Check(name, FAIL, str(error))
+        message = str(error)
     except OSError as error:
-        yield Check(name, FAIL, f"{error.filename or name}: {error.strerror or error}")
+        message = f"{error.filename or name}: {error.strerror or error}"
+    else:
+        return
+    if message in told:
+        yield Check(name, WARN, f"not checked, for the same reason as: {told[message]}")
+    else:
+        told[message] = name
+        yield Check(name, FAIL, message)
 
 
 def _home(archive: Archive) -> Iterator[Check]:
@@ -137,7 +148,7 @@ def _database(archive: Archive) -> Iterator[Check]:
         message = f"{count(len(lost), 'commit')} missing from the store: {', '.join(lost[:3])}"
         yield Check("database", FAIL, message, "fetch a copy, then: muniment rebuild --from DIR")
     if unknown:
-        message = f"{count(len(unknown), 'commit')} in the store are not in the database"
+        message = f"{count(len(unknown), 'commit')} in the store, but not in the database"
         yield Check("database", FAIL, message, "muniment rebuild")
     if not (lost or unknown):
         yield Check("database", OK, f"knows {count(totals.commits, 'commit')}, all in the store")
