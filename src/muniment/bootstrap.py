@@ -368,7 +368,9 @@ class Archive:
         return refresh_beside(local_files(self.store.path(commit_id)), commit_id, self.backup())
 
     def verify_backup(self, commit_id: str) -> "BackupReport":
-        """Read every object of a commit in the backup, and compare it with the manifest that is here.
+        """Read every object of a commit in the backup, compare it with the manifest that is here, and note the outcome.
+
+        A commit whose backup is not whole counts as not backed up from then on, so the next backup sends what is missing.
 
         Raises:
             NotFoundError: The commit is not in the backup.
@@ -381,7 +383,13 @@ class Archive:
 
         with self.store.open(commit_id) as folder:
             digest = hashlib.sha256(read_whole(folder, MANIFEST_NAME)).hexdigest()
-        return verify_backup(commit_id, self.backup(), manifest_sha256=digest)
+        try:
+            report = verify_backup(commit_id, self.backup(), manifest_sha256=digest)
+        except (IntegrityError, NotFoundError):
+            self.catalog.update_commit(commit_id, backed_up_at=None)
+            raise
+        self.catalog.update_commit(commit_id, backed_up_at=int(time.time()))
+        return report
 
     def repair(self, commit_id: str) -> "RepairReport":
         """Mend a stored commit from its parity, else from the backup.
