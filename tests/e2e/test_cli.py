@@ -547,7 +547,7 @@ def test_an_archive_comes_back_from_a_copy_of_its_commits(archived):
 
 
 def test_a_new_machine_opens_a_copy_with_the_recovery_kit(archived, monkeypatch):
-    """With the settings and public keys of the old home, and new keys for nothing."""
+    """docs/runbooks/machine-gone.md, where the old keys are there but for the identity."""
     new = archived.folder / "new"
     (new / "keys").mkdir(parents=True)
     for name in ("config.toml", "keys/signing.pub", "keys/recipients.txt"):
