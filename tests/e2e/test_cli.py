@@ -189,6 +189,8 @@ def test_a_home_that_only_writes_archives_and_opens_nothing(desk, monkeypatch):
     assert "this is right for a home that only writes" in desk.run("doctor")
     assert "nobody: it only writes" in desk.run("keys", "list")
 
+    desk.run("keys", "remove-recipient", kit)  # it has no identity to lock out
+    desk.run("keys", "add-recipient", kit, "--name", "kit")
     for words in (
         ["restore", "--target", desk.folder / "no"],
         ["verify", "--deep"],
@@ -718,6 +720,35 @@ def test_recipients_come_and_go_and_keyrings_follow(archived):
     archived.run("keys", "rewrap")
     assert opens(commit, partner) is False
     archived.run("verify", "--deep")
+
+
+def test_no_home_locks_itself_out_by_mistake(archived, monkeypatch):
+    commit = archived.commits[0]
+    listed, sealed = archived.home / "keys" / "recipients.txt", (commit / "keys.age").read_bytes()
+    before = listed.read_text()
+    own = archived.json("keys", "list")["identities"][0]
+    assert archived.json("keys", "remove-recipient", own, code=2)["error"]["code"] == "usage"
+    archived.run("keys", "remove-recipient", "HRDAG", code=2)
+    assert "could not open its own archive" in archived.error
+    assert own in archived.error
+    assert listed.read_text() == before
+
+    listed.write_text(f"# recovery\n{before.split()[-1]}\n")  # by hand
+    for words in (["--all"], [commit.name], ["--all", "--dry-run"]):
+        archived.run("keys", "rewrap", *words, code=2)
+        assert "--yes-lock-me-out" in archived.error
+    assert (commit / "keys.age").read_bytes() == sealed
+    archived.run("keys", "remove-recipient", "recovery", "--yes-lock-me-out", code=2)
+    assert "last recipient" in archived.error
+
+    listed.write_text(before)
+    archived.run("keys", "remove-recipient", "HRDAG", "--yes-lock-me-out")
+    assert archived.json("keys", "rewrap", "--yes-lock-me-out")["commits"] == [commit.name]
+    archived.run("verify", "--deep", code=5)
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed_kit(archived)))
+    assert archived.json("keys", "recover")["opened"] == 1
+    archived.run("verify", "--deep")
+    archived.run("keys", "rewrap", "--all")  # the kit is an identity of this home now
 
 
 def opens(commit, identity):

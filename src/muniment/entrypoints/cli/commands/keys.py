@@ -1,6 +1,7 @@
 """`muniment keys`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,36 @@ from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.recovery_kits import Destination, hand_out
 from muniment.entrypoints.cli.session import Group, Session, pass_session
 from muniment.entrypoints.cli.text import count
-from muniment.errors import KeyUnavailableError, NotFoundError
+from muniment.errors import KeyUnavailableError, NotFoundError, UsageError
 
 
 @click.group(cls=Group, name="keys", short_help="Look after keys and recipients.")
 def command() -> None:
     """Look after keys and recipients: who signs, who can open what is archived, and the recovery kit."""
+
+
+_lock_me_out_option = click.option(
+    "--yes-lock-me-out",
+    "lock_me_out",
+    is_flag=True,
+    help="Go on although this home itself will not open it any more.",
+)
+
+
+def _refuse_lockout(archive: Archive, recipients: Sequence[Recipient]) -> None:
+    """Refuse a list of recipients that this home's own identities are not in; a home that only writes has none.
+
+    Raises:
+        UsageError: None of them is.
+    """
+    if not archive.has_identity:
+        return
+    own = [identity.recipient for identity in archive.identities]
+    if not any(recipient.key in own for recipient in recipients):
+        raise UsageError(
+            f"no identity of this home would be among the recipients, so it could not open its own archive any more: first "
+            f"`muniment keys add-recipient {own[0]} --name NAME`, or, if only others are to open it, add --yes-lock-me-out; nothing was changed"
+        )
 
 
 def _view(recipient: Recipient) -> dict[str, str]:
@@ -87,9 +112,13 @@ def add_recipient(session: Session, recipient: str, name: str) -> None:
 
 @command.command("remove-recipient", short_help="Seal nothing more to somebody.")
 @click.argument("recipient")
+@_lock_me_out_option
 @pass_session
-def remove_recipient(session: Session, recipient: str) -> None:
-    """Seal nothing more to somebody. What they have copied before stays open to them. RECIPIENT is age1... or its name."""
+def remove_recipient(session: Session, recipient: str, lock_me_out: bool) -> None:
+    """Seal nothing more to somebody. What they have copied before stays open to them. RECIPIENT is age1... or its name.
+
+    The last recipient that this home itself can open is not removed, unless you insist.
+    """
     with session.archive() as archive, archive.lock():
         known = key_files.load_recipients(archive.keys)
         found = [item for item in known if recipient in (item.key, item.name)]
@@ -97,6 +126,8 @@ def remove_recipient(session: Session, recipient: str) -> None:
             raise NotFoundError(
                 f"{'no' if not found else len(found)} recipients are called {recipient}: `muniment keys recipients` lists them"
             )
+        if not lock_me_out and len(known) > 1:  # the last one of all is never removed
+            _refuse_lockout(archive, [item for item in known if item != found[0]])
         key_files.remove_recipient(archive.keys, found[0].key)
     session.say(
         f"Nothing more is sealed to {found[0].name or found[0].key}. For what is archived already: muniment keys rewrap"
@@ -108,14 +139,19 @@ def remove_recipient(session: Session, recipient: str) -> None:
 @click.argument("commits", nargs=-1, metavar="[COMMIT...]")
 @click.option("--all", "everything", is_flag=True, help="Also those that seem to be done already.")
 @click.option("--dry-run", is_flag=True, help="Only list the commits.")
+@_lock_me_out_option
 @pass_session
-def rewrap(session: Session, commits: tuple[str, ...], everything: bool, dry_run: bool) -> None:
+def rewrap(
+    session: Session, commits: tuple[str, ...], everything: bool, dry_run: bool, lock_me_out: bool
+) -> None:
     """Seal the keys of commits to the recipients of now, after that list was changed.
 
     Only the small file keys.age of each commit is replaced. Those that are newer than the list are left out, so a run that
-    was interrupted goes on where it stopped.
+    was interrupted goes on where it stopped. Nothing is done if this home could not open its archive afterwards, unless you insist.
     """
     with session.archive() as archive, archive.lock():
+        if not lock_me_out:
+            _refuse_lockout(archive, key_files.load_recipients(archive.keys))
         ids = archive.commit_ids()
         if commits:
             ids = [archive.commit_id(name) for name in commits]
