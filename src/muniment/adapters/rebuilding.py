@@ -23,7 +23,7 @@ from muniment.archive.keyring import Keyring
 from muniment.archive.manifest import BESIDE_NAMES, MANIFEST_NAME, TIMESTAMP_NAME, Manifest
 from muniment.archive.signing import VerifyKey
 from muniment.archive.verify import OpenedCommit
-from muniment.errors import FormatError, MissingDataError, MunimentError
+from muniment.errors import FormatError, KeyUnavailableError, MissingDataError, MunimentError
 
 
 @dataclass
@@ -111,19 +111,39 @@ def rebuild(
             with store.open(commit_id) as folder:
                 opened = verify.open_commit(folder, expected_signer=trusted_signers)
                 dag_root = _serve(store, folder, opened.manifest, worker_count)
-                keyring = open_keyring(commit_id)
-                counted = _Counted(opened, keyring)
-                # The sums come first: the row is entered with them.
-                for _file in counted:
-                    pass
-                row = _row(folder, opened, dag_root, counted.size_bytes)
-                catalog.insert_commit(row, verify.archived_files(opened, keyring))
+                counted = _enter(catalog, folder, opened, dag_root, open_keyring)
         except (MunimentError, OSError) as error:
             report.problems.append((commit_id, str(error)))
         else:
             report.commits += 1
             report.files += counted.files
         advance(commit_id)
+
+
+def _enter(
+    catalog: Catalog,
+    folder: CommitFolder,
+    opened: OpenedCommit,
+    dag_root: str,
+    open_keyring: Callable[[str], Keyring],
+) -> "_Counted":
+    """Enter a commit and its files; without its keys the commit alone, as the chain goes on behind it.
+
+    Raises:
+        KeyUnavailableError: No identity opens its keys; the commit is entered all the same.
+    """
+    try:
+        keyring = open_keyring(folder.commit_id)
+    except KeyUnavailableError:
+        catalog.insert_commit(_row(folder, opened, dag_root, 0), ())
+        raise
+    counted = _Counted(opened, keyring)
+    # The sums come first: the row is entered with them.
+    for _file in counted:
+        pass
+    row = _row(folder, opened, dag_root, counted.size_bytes)
+    catalog.insert_commit(row, verify.archived_files(opened, keyring))
+    return counted
 
 
 class _Counted:

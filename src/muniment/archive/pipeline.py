@@ -118,6 +118,7 @@ class Pipeline:
 
     def run(self) -> ArchiveResult:
         """Finish what earlier runs began, then archive all that is pending, commit by commit."""
+        self._refuse_unknown_commits()
         self._signing_key()  # a locked key is better asked for now than after an hour of sealing
         result = ArchiveResult()
         states = [state for state in CommitState if state is not CommitState.STORED]
@@ -130,6 +131,16 @@ class Pipeline:
         while (claimed := self._claim()) is not None:
             self._finish(claimed, result)
         return result
+
+    def _refuse_unknown_commits(self) -> None:
+        """A catalogue that lost commits would sign a second commit number 1: a fork that no later run could mend."""
+        known = {commit.commit_id for commit in self._catalog.commits()}
+        unknown = [commit_id for commit_id in self._store.ids() if commit_id not in known]
+        if unknown:
+            raise ConflictError(
+                f"the store holds {len(unknown)} commits that the catalogue does not know, the first is {unknown[0]}: "
+                "was the database lost? Nothing was changed; run `muniment rebuild` first, and `muniment repair` if it asks for it"
+            )
 
     def _claim(self) -> CommitRow | None:
         now = self._clock()

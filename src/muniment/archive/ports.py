@@ -125,6 +125,10 @@ class CommitStore(Protocol):
         """Tell whether a commit lies here."""
         ...
 
+    def ids(self) -> Iterator[str]:
+        """Iterate over the ids of all commits that lie here."""
+        ...
+
     def adopt(self, commit_id: str, files: Path, dag: CommitDag) -> None:
         """Move a whole commit into the store and pin its DAG, durably; doing it again is no error."""
         ...
