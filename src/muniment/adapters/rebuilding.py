@@ -17,7 +17,7 @@ from muniment.adapters.worker_pool import WorkerPool
 from muniment.archive import ots, verify
 from muniment.archive.catalog import Catalog, CommitRow, CommitState, TimestampState
 from muniment.archive.commit_dag import commit_dag
-from muniment.archive.commit_source import check_file, read_whole
+from muniment.archive.commit_source import check_file, read_manifest, read_whole
 from muniment.archive.journal import FileDigests
 from muniment.archive.keyring import Keyring
 from muniment.archive.manifest import BESIDE_NAMES, MANIFEST_NAME, TIMESTAMP_NAME, Manifest
@@ -106,7 +106,7 @@ def rebuild(
         worker_count: How many processes read.
         advance: Told of each commit when it is done.
     """
-    for commit_id in store.ids():
+    for commit_id in _in_order(store):
         try:
             with store.open(commit_id) as folder:
                 opened = verify.open_commit(folder, expected_signer=trusted_signers)
@@ -120,6 +120,19 @@ def rebuild(
         advance(commit_id)
 
 
+def _in_order(store: EmbeddedCommitStore) -> list[str]:
+    """Return the ids of the store's commits in the order of their chain, those that cannot be read first."""
+
+    def sequence(commit_id: str) -> int:
+        try:
+            with store.open(commit_id) as folder:
+                return read_manifest(folder).chain.sequence
+        except MunimentError:
+            return 0
+
+    return sorted(store.ids(), key=sequence)
+
+
 def _enter(
     catalog: Catalog,
     folder: CommitFolder,
@@ -127,7 +140,7 @@ def _enter(
     dag_root: str,
     open_keyring: Callable[[str], Keyring],
 ) -> "_Counted":
-    """Enter a commit and its files; without its keys the commit alone, as the chain goes on behind it.
+    """Enter a commit and its files; without its keys the commit alone, unless it is known: the chain goes on behind it.
 
     Raises:
         KeyUnavailableError: No identity opens its keys; the commit is entered all the same.
@@ -135,7 +148,8 @@ def _enter(
     try:
         keyring = open_keyring(folder.commit_id)
     except KeyUnavailableError:
-        catalog.insert_commit(_row(folder, opened, dag_root, 0), ())
+        if folder.commit_id not in {commit.commit_id for commit in catalog.commits()}:
+            catalog.insert_commit(_row(folder, opened, dag_root, 0), ())
         raise
     counted = _Counted(opened, keyring)
     # The sums come first: the row is entered with them.
