@@ -392,10 +392,12 @@ class Archive:
         return report
 
     def repair(self, commit_id: str) -> "RepairReport":
-        """Mend a stored commit from its parity, else from the backup.
+        """Mend a stored commit from its parity, else from the backup; manifest and keyring from the backup only.
 
         Raises:
             IntegrityError: Not all of it could be mended.
+            KeyUnavailableError: The identity of this home cannot be read.
+            ExternalServiceError: The backup failed.
         """
         from muniment.adapters.par2 import Par2Program  # noqa: PLC0415
         from muniment.adapters.repairing import repair_commit  # noqa: PLC0415
@@ -404,8 +406,17 @@ class Archive:
             self.store.path(commit_id),
             Par2Program(),
             self.trusted_signers,
+            identities=self.identities if self.has_identity else (),
             open_backup=self.backup if self.settings.backup else None,
         )
+
+    def damaged_files(self, commit_id: str) -> list[str]:
+        """Return the names of the files of a stored commit that `repair` would mend."""
+        from muniment.adapters.repairing import damaged_names  # noqa: PLC0415
+
+        identities = self.identities if self.has_identity else ()
+        with self.store.open(commit_id) as folder:
+            return damaged_names(folder, self.trusted_signers, identities)
 
     def rebuild(
         self,

@@ -12,9 +12,9 @@ import pytest
 from blake3 import blake3
 
 from muniment.adapters.block_store import EmbeddedBlockStore
-from muniment.adapters.key_files import new_identity
+from muniment.adapters.key_files import load_identities, new_identity
 from muniment.adapters.run_lock import run_lock
-from muniment.archive.keyring import open_keyring
+from muniment.archive.keyring import open_keyring, seal
 from muniment.archive.merkle import verify_inclusion
 from muniment.content.cid import CID, RAW
 from muniment.entrypoints.cli.answers import ANSWERS, COMMIT, PROBLEM
@@ -831,6 +831,119 @@ def test_repair_fetches_from_the_backup_what_parity_cannot_mend(archived, monkey
     ruin(archived.commits[0])
     assert archived.json("repair")["commits"][0]["from_backup"]
     archived.run("verify", "--deep")
+
+
+@pytest.fixture
+def backed_up(archived, monkeypatch):
+    """An archive of which a backup holds everything."""
+    backup = archived.folder / "backup"
+    backup.mkdir()
+    monkeypatch.setenv("MUNIMENT_BACKUP", str(backup))
+    archived.run("backup")
+    return archived
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def spoil_header(path):
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+
+
+def spoil_end(path):
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("hurt", [Path.unlink, cut_short, spoil_header, spoil_end])
+def test_a_lost_keyring_is_noticed_without_keys_and_fetched(backed_up, hurt):
+    keyring = backed_up.commits[0] / "keys.age"
+    before = keyring.read_bytes()
+    hurt(keyring)
+    if hurt is not spoil_end:  # what only those find who open it
+        (problem,) = backed_up.json("verify", code=4)["commits"][0]["problems"]
+        assert problem.startswith("keys.age is ")
+        assert "nobody can open this commit; fetch it from a partner or the backup" in problem
+    assert backed_up.json("verify", "--deep", code=4)["commits"][0]["problems"]
+    assert backed_up.json("repair", "--dry-run", code=4)["commits"][0]["damaged"] == ["keys.age"]
+    assert backed_up.json("repair")["commits"][0]["from_backup"] == ["keys.age"]
+    assert keyring.read_bytes() == before
+    assert backed_up.json("verify", "--deep")["ok"]
+    assert "nothing needs repair" in backed_up.run("repair")
+
+
+def test_only_a_keyring_that_opens_is_fetched(backed_up):
+    commit = backed_up.commits[0]
+    stored = backed_up.folder / "backup" / "commits" / commit.name / "keys.age"
+    keys, good = (commit / "keys.age").read_bytes(), stored.read_bytes()
+    inside = open_keyring(keys, load_identities(backed_up.home / "keys"))
+    (commit / "keys.age").unlink()
+    foreign = seal(inside, [new_identity().recipient])
+    other = seal(inside[:-1] + b"!", [new_identity().recipient])[:-1]
+    for bad in (foreign, other, good[:-1], b"", good[:-9] + bytes(9), None):
+        stored.unlink(missing_ok=True)
+        if bad is not None:
+            stored.write_bytes(bad)
+        assert "still lacks keys.age" in backed_up.json("repair", code=4)["commits"][0]["problem"]
+        assert not (commit / "keys.age").exists()
+    stored.write_bytes(foreign)
+    (backed_up.home / "keys" / "identity.txt").unlink()  # a home that only writes cannot tell
+    assert backed_up.json("repair")["commits"][0]["from_backup"] == ["keys.age"]
+
+
+def test_a_keyring_sealed_to_others_is_left_as_it_is(backed_up):
+    keyring = backed_up.commits[0] / "keys.age"
+    inside = open_keyring(keyring.read_bytes(), load_identities(backed_up.home / "keys"))
+    keyring.write_bytes(sealed := seal(inside, [new_identity().recipient]))
+    assert "nothing needs repair" in backed_up.run("repair")
+    assert keyring.read_bytes() == sealed
+
+
+@pytest.mark.parametrize("hurt", [Path.unlink, cut_short, damage])
+def test_a_lost_manifest_is_fetched(backed_up, hurt):
+    commit = backed_up.commits[0]
+    before = (commit / "manifest.json").read_bytes()
+    hurt(commit / "manifest.json")
+    damage(next(commit.glob("*_aa")))
+    (commit / "keys.age").unlink()
+    backed_up.run("verify", code=4)
+    answer = backed_up.json("repair", "--dry-run", code=4)
+    assert answer["commits"][0]["damaged"] == ["manifest.json"]
+    result = backed_up.json("repair")["commits"][0]
+    assert result["from_backup"] == ["manifest.json", "keys.age"]
+    assert result["from_parity"] == [next(commit.glob("*_aa")).name]
+    assert (commit / "manifest.json").read_bytes() == before
+    assert backed_up.json("verify", "--deep")["ok"]
+
+
+def test_a_manifest_of_another_signer_or_commit_is_not_fetched(backed_up, monkeypatch):
+    (backed_up.papers / "more").write_text("more")
+    backed_up.run("archive")
+    first, second = backed_up.commits
+    stored = backed_up.folder / "backup" / "commits" / first.name / "manifest.json"
+    manifest = (first / "manifest.json").read_bytes()
+    (first / "manifest.json").unlink()
+    for bad in ((second / "manifest.json").read_bytes(), manifest[:-1], b"{}", None):
+        stored.unlink(missing_ok=True)
+        if bad is not None:
+            stored.write_bytes(bad)
+        assert backed_up.json("repair", first.name, code=4)["commits"][0]["problem"]
+        assert not (first / "manifest.json").exists()
+    stored.write_bytes(manifest)
+    other = backed_up.folder / "other"
+    backed_up.run("--home", other, "init", "--organization-id", "other", "--no-recovery-kit")
+    shutil.copy2(other / "keys" / "signing.pub", backed_up.home / "keys" / "signing.pub")
+    problem = backed_up.json("repair", first.name, code=4)["commits"][0]["problem"]
+    assert "was signed by" in problem
+    assert not (first / "manifest.json").exists()
+
+
+def test_without_a_backup_what_parity_does_not_cover_is_named(archived):
+    (archived.commits[0] / "keys.age").unlink()
+    assert "still lacks keys.age" in archived.json("repair", code=4)["commits"][0]["problem"]
+    (archived.commits[0] / "manifest.json").unlink()
+    assert "manifest.json" in archived.json("repair", code=4)["commits"][0]["problem"]
 
 
 def test_the_doctor_finds_what_is_wrong_and_says_the_remedy(archived):

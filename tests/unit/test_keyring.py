@@ -4,7 +4,14 @@ import pytest
 
 from muniment.archive import keyring as keyrings
 from muniment.archive.age_keys import Identity
-from muniment.archive.keyring import AgeHeader, Keyring, open_keyring, seal
+from muniment.archive.keyring import (
+    MAX_HEADER_BYTES,
+    AgeHeader,
+    Keyring,
+    check_sealed,
+    open_keyring,
+    seal,
+)
 from muniment.errors import FormatError, KeyUnavailableError, UsageError
 
 COMMIT_ID = "20261121T101500Z-abcdefgh"
@@ -29,6 +36,21 @@ def test_keys_are_found_by_leaf_and_an_erased_one_is_unavailable():
     for leaf in (-1, 3):
         with pytest.raises(KeyUnavailableError, match=f"no leaf {leaf}"):
             ring.key(leaf)
+
+
+@pytest.mark.parametrize("count", [1, 2045, 2046, 2047, 2048, 5000])
+def test_a_sealed_keyring_has_the_size_of_its_keys(count):
+    """2,046 keys of a commit with such an id fill one piece of age's stream exactly."""
+    commit_id = "c" * 39
+    assert len(Keyring(commit_id, KEYS[:32] * 2046).encode()) == 1 << 16
+    sealed = seal(Keyring(commit_id, KEYS[:32] * count).encode(), [OWNER.recipient])
+    head = sealed[:MAX_HEADER_BYTES]
+    check_sealed(head, len(sealed), commit_id, count)
+    for size_bytes, leaf_count in ((len(sealed) - 1, count), (len(sealed), count + 1)):
+        with pytest.raises(FormatError, match=f"expected a keyring of {leaf_count} keys"):
+            check_sealed(head, size_bytes, commit_id, leaf_count)
+    with pytest.raises(FormatError):
+        check_sealed(b"", 0, commit_id, count)
 
 
 def test_erasing_leaves_the_other_keys_alone():

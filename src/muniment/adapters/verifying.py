@@ -81,6 +81,10 @@ def verify_commit(
         folder, expected_signer=expected_signer, previous=previous, check_chain=check_chain
     )
     report = VerifyReport(folder.commit_id, opened.signer.key_id)
+    try:
+        verify.check_keyring(folder, opened.manifest)
+    except IntegrityError as error:
+        report.problems.append(str(error))
     with WorkerPool(worker_count, _Verifier, folder, opened, keyring) as pool:
         for outcome in pool.map_unordered(_tasks(opened, TarView(folder, opened.manifest), report)):
             _note(report, outcome)

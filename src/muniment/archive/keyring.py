@@ -163,6 +163,28 @@ def max_sealed_bytes(leaf_count: int) -> int:
     return MAX_HEADER_BYTES + _AGE_NONCE_BYTES + plain + chunks * _AGE_TAG_BYTES
 
 
+def check_sealed(head: bytes, size_bytes: int, commit_id: str, leaf_count: int) -> None:
+    """Check without any key that a file can be the `keys.age` of a commit: its header, and the size that so many keys take.
+
+    Args:
+        head: The file's first `MAX_HEADER_BYTES`, or all of it.
+        size_bytes: The whole file's size.
+        commit_id: The commit.
+        leaf_count: How many leaves it has.
+
+    Raises:
+        FormatError: It cannot.
+    """
+    header = AgeHeader.read(head)
+    plain = len(_head(commit_id)) + _COUNT_BYTES + leaf_count * KEY_BYTES
+    chunks = -(-plain // _AGE_CHUNK_BYTES)
+    expected = header.size_bytes + _AGE_NONCE_BYTES + plain + chunks * _AGE_TAG_BYTES
+    if size_bytes != expected:
+        raise FormatError(
+            f"expected a keyring of {leaf_count} keys to have {expected} bytes, got {size_bytes}"
+        )
+
+
 def seal(keyring_bytes: bytes, recipients: Sequence[str]) -> bytes:
     """Wrap an encoded keyring as an age file for every one of `recipients` (`age1...`).
 

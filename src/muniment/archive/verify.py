@@ -16,14 +16,14 @@ from muniment.archive import record as records
 from muniment.archive.catalog import ArchivedFile, ContentPlace
 from muniment.archive.commit_source import TarView, read_manifest, read_records
 from muniment.archive.disclosure import DisclosedFile, fields_digest
-from muniment.archive.keyring import Keyring
-from muniment.archive.manifest import Manifest, Previous, verify_signature
+from muniment.archive.keyring import MAX_HEADER_BYTES, Keyring, check_sealed
+from muniment.archive.manifest import KEYRING_NAME, Manifest, Previous, verify_signature
 from muniment.archive.merkle import MerkleTree
 from muniment.archive.record import Content, Record
 from muniment.archive.records_file import RecordsFile
 from muniment.archive.signing import VerifyKey
 from muniment.archive.sources import CommitSource
-from muniment.errors import FormatError, IntegrityError, KeyUnavailableError
+from muniment.errors import FormatError, IntegrityError, KeyUnavailableError, MissingDataError
 
 OpenMember = Callable[[ContentPlace], Callable[[int], bytes]]
 """Returns a reader of the member at a place, in whatever commit it lies."""
@@ -32,6 +32,7 @@ _SPAN_BYTES = 8 << 20
 _BUFFERED_BYTES = 16 << 20  # spans of small files are read at once; one large file is not
 _SPAN_LEAVES = 2048
 _PIECE_BYTES = 1 << 20
+_NOBODY_OPENS = "nobody can open this commit; fetch it from a partner or the backup"
 
 
 class OpenedCommit(NamedTuple):
@@ -103,6 +104,24 @@ def open_commit(
     if manifest.files is not UNSET:
         _check_disclosed(manifest.files, table)
     return OpenedCommit(manifest, signer, table)
+
+
+def check_keyring(source: CommitSource, manifest: Manifest) -> None:
+    """Check that a commit has a keyring, as far as that can be told without keys: a damaged key is found by those who open it.
+
+    Raises:
+        MissingDataError: It is not there, or cannot be read.
+        FormatError: Its header is damaged, or its size is not that of so many keys.
+    """
+    try:
+        size_bytes = source.size(KEYRING_NAME)
+        head = source.read(KEYRING_NAME, 0, MAX_HEADER_BYTES)
+    except MissingDataError as error:
+        raise MissingDataError(f"{KEYRING_NAME} is missing: {_NOBODY_OPENS}") from error
+    try:
+        check_sealed(head, size_bytes, manifest.commit_id, manifest.merkle.leaf_count)
+    except FormatError as error:
+        raise FormatError(f"{KEYRING_NAME} is damaged ({error}): {_NOBODY_OPENS}") from error
 
 
 def _check_disclosed(files: Sequence[DisclosedFile], table: RecordsFile) -> None:

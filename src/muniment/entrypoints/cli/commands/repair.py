@@ -4,8 +4,6 @@ from typing import Any
 
 import click
 
-from muniment.adapters.repairing import damaged_files
-from muniment.archive.commit_source import read_manifest
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
@@ -24,7 +22,8 @@ from muniment.errors import IntegrityError, MunimentError
 def command(session: Session, commits: tuple[str, ...], dry_run: bool) -> None:
     """Mend damaged commits from their parity or a backup: all commits, or only some.
 
-    A file is replaced only by one that is exactly what the signed manifest says.
+    A file is replaced only by one that is exactly what the signed manifest says. The manifest itself and the keyring (keys.age) come
+    from the backup: a manifest signed by the organisation, a keyring that this home can open.
     """
     results: list[dict[str, Any]] = []
     with session.archive() as archive, archive.lock(), progress_of(session) as progress:
@@ -44,11 +43,9 @@ def command(session: Session, commits: tuple[str, ...], dry_run: bool) -> None:
 
 def _look(archive: Archive, commit_id: str) -> dict[str, Any]:
     try:
-        with archive.store.open(commit_id) as folder:
-            damaged = [file.name for file in damaged_files(folder, read_manifest(folder))]
+        return _result(commit_id, damaged=archive.damaged_files(commit_id))
     except MunimentError as error:
         return _result(commit_id, problem=str(error))
-    return _result(commit_id, damaged=damaged)
 
 
 def _mend(archive: Archive, commit_id: str) -> dict[str, Any]:
