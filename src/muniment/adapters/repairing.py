@@ -106,8 +106,9 @@ def repair_commit(
         else:
             left.append(KEYRING_NAME)
     if left:
+        opens = ", or only a keyring that this home does not open" if KEYRING_NAME in left else ""
         raise IntegrityError(
-            f"commit {manifest.commit_id} still lacks {', '.join(left)}: parity cannot mend that, and no backup holds it whole"
+            f"commit {manifest.commit_id} still lacks {', '.join(left)}: parity cannot mend that, and no backup holds it whole{opens}"
         )
     return RepairReport(manifest.commit_id, from_parity, from_backup)
 
