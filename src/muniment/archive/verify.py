@@ -29,6 +29,7 @@ OpenMember = Callable[[ContentPlace], Callable[[int], bytes]]
 """Returns a reader of the member at a place, in whatever commit it lies."""
 
 _SPAN_BYTES = 8 << 20
+_WINDOW_BYTES = 256 << 10  # headers of small members are read many at a time
 _BUFFERED_BYTES = 16 << 20  # spans of small files are read at once; one large file is not
 _SPAN_LEAVES = 2048
 _PIECE_BYTES = 1 << 20
@@ -142,11 +143,15 @@ def spans(opened: OpenedCommit, tar: TarView) -> Iterator[Span]:
     """
     start, span_offset, offset = 0, 0, 0
     count = len(opened.records)
+    window, window_end = tar, 0
     for leaf in range(count):
+        if offset + tarball.BLOCK_BYTES > window_end:
+            window_end = min(offset + _WINDOW_BYTES, tar.size)
+            window = tar.buffered(offset, max(offset, window_end))
         if leaf > start and (offset - span_offset >= _SPAN_BYTES or leaf - start >= _SPAN_LEAVES):
             yield Span(start, leaf, span_offset, offset)
             start, span_offset = leaf, offset
-        offset += tarball.BLOCK_BYTES + _member_size(tar, leaf, offset)
+        offset += tarball.BLOCK_BYTES + _member_size(window, leaf, offset)
     yield Span(start, count, span_offset, offset)
     if (
         tar.size != offset + len(tarball.TRAILER)
@@ -226,15 +231,16 @@ class _Member(NamedTuple):
 def _check_member(opened: OpenedCommit, tar: TarView, leaf: int, offset: int) -> _Member:
     size = _member_size(tar, leaf, offset)
     start = offset + tarball.BLOCK_BYTES
-    hasher = blake3()
     data = None
     if size <= contents.SMALL_BYTES:
         data = tar.read(start, size)
-        hasher.update(data)
+        digest = blake3(data).digest()
     else:
+        hasher = blake3()
         for position in range(start, start + size, _PIECE_BYTES):
             hasher.update(tar.read(position, min(_PIECE_BYTES, start + size - position)))
-    if hasher.digest() != opened.records.ciphertext_digest(leaf):
+        digest = hasher.digest()
+    if digest != opened.records.ciphertext_digest(leaf):
         raise IntegrityError(f"member {leaf} of the tar is not the one that its leaf binds")
     return _Member(leaf, start, size, data)
 
