@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from muniment.content.cid import CID, DAG_PB, RAW
+from muniment.content import codecs
+from muniment.content.cid import CID
 from muniment.content.dag_pb import decode_node
 from muniment.errors import FormatError
 
-_CBOR, _JSON = 0x51, 0x0200
-_WITHOUT_LINKS = frozenset((RAW, _CBOR, _JSON))
+_WITHOUT_LINKS = codecs.KNOWN - codecs.LINKING
 
 
 def has_links(cid: CID) -> bool:
@@ -16,13 +16,16 @@ def has_links(cid: CID) -> bool:
 
 
 def block_links(cid: CID, block: bytes) -> Sequence[CID]:
-    """Return the CIDs that `block` links to, in order.
+    """Return the CIDs that `block` links to, in order; blocks of others need not be in the strict form of their codec.
 
     Raises:
         FormatError: The block is malformed, or its codec is not known here.
     """
-    if cid.codec == DAG_PB:
+    codec = cid.codec
+    if codec == codecs.DAG_PB:  # also with names that are not UTF-8
         return [link.cid for link in decode_node(block).links]
-    if not has_links(cid):
+    if codec in codecs.LINKING:
+        return list(codecs.links(codecs.decode(codec, block, strict=False)))
+    if codec in codecs.KNOWN:
         return ()
-    raise FormatError(f"the links of {cid} are unknown: codec 0x{cid.codec:x}")
+    raise FormatError(f"the links of {cid} are unknown: codec 0x{codec:x}")
