@@ -124,6 +124,10 @@ ANSWERS: dict[str, dict[str, str]] = {
         "commits": "list: `commit_id`, `state` (`verified`, `pending`, `queued`, `inconclusive`, `wrong`), `detail`, `bitcoin_height`, `bitcoin_time`, `tokens` (null, or `state`, `detail`, `times`)",
     },
     "ots info": {"commit_id": "its id", "steps": "list of lines for people"},
+    "gateway": {
+        "url": "where it listens; printed once it does",
+        "store": "folder of the block store that is served",
+    },
     "store stats": {
         "pack_count": "pack files",
         "pack_blocks": "blocks in them",

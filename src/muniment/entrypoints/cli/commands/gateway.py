@@ -1,0 +1,179 @@
+"""`muniment gateway`."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from muniment.entrypoints.cli.session import Command, Session, pass_session
+from muniment.errors import FormatError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from muniment.content.denylist import Denylist
+    from muniment.content.ports import BlockStore
+    from muniment.entrypoints.gateway.names import DnsLinks, Records
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command(
+    cls=Command, name="gateway", short_help="Serve the store over HTTP, to IPFS tools and browsers."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 for any.",
+)
+@click.option(
+    "--store",
+    "folder",
+    type=_FOLDER,
+    metavar="FOLDER",
+    help="Block store to serve [default: that of the home].",
+)
+@click.option("--certificate", type=_FILE, metavar="FILE", help="TLS certificates (PEM).")
+@click.option("--key", type=_FILE, metavar="FILE", help="Private key of the certificate (PEM).")
+@click.option(
+    "--trustless",
+    is_flag=True,
+    help="Serve only what a client can verify: blocks, CARs, IPNS records.",
+)
+@click.option(
+    "--subdomains",
+    multiple=True,
+    metavar="HOST",
+    help="Give every root an origin of its own: <cid>.ipfs.HOST.",
+)
+@click.option(
+    "--ipns-records",
+    type=_FOLDER,
+    metavar="FOLDER",
+    help="Folder of signed records, <name>.ipns-record.",
+)
+@click.option(
+    "--dnslink",
+    multiple=True,
+    metavar="DOMAIN=PATH",
+    help="Serve PATH at DOMAIN, whatever the DNS says.",
+)
+@click.option("--dns", is_flag=True, help="Ask the DNS for the DNSLinks of other domains.")
+@click.option(
+    "--denylist",
+    multiple=True,
+    type=_FILE,
+    metavar="FILE",
+    help="Do not serve what this list names (IPIP-383).",
+)
+@click.option("--http-proxy", is_flag=True, help="Also be an HTTP proxy to the own hosts.")
+@click.option(
+    "--max-requests",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Requests answered at once.",
+)
+@pass_session
+def command(
+    session: Session,
+    host: str,
+    port: int,
+    folder: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    trustless: bool,
+    subdomains: tuple[str, ...],
+    ipns_records: Path | None,
+    dnslink: tuple[str, ...],
+    dns: bool,
+    denylist: tuple[Path, ...],
+    http_proxy: bool,
+    max_requests: int,
+) -> None:
+    """Serve the block store over HTTP until it is interrupted: an IPFS gateway that reads and never writes.
+
+    Blocks, CARs and IPNS records can be verified by whoever gets them. Files, directories and archives are for browsers. What is
+    served of commits is encrypted, except what was published.
+    """
+    from muniment.entrypoints.gateway.asgi import GatewayApp, Limits  # noqa: PLC0415  # costs start-up time
+    from muniment.entrypoints.gateway.gateway import Gateway, GatewayOptions  # noqa: PLC0415
+    from muniment.entrypoints.gateway.server import Listen, serve  # noqa: PLC0415
+
+    if (certificate is None) != (key is None):
+        raise UsageError("--certificate and --key belong together")
+    options = GatewayOptions(
+        hosts={name.lower(): True for name in subdomains},
+        records=_records(ipns_records),
+        dnslinks=_dnslinks(dnslink, asks_dns=dns),
+        denylist=_denylist(denylist),
+        deserialized=not trustless,
+    )
+    listen = Listen(host, port, certificate, key, is_proxy=http_proxy)
+    with _store(session, folder) as path, _blocks(path) as blocks:
+        app = GatewayApp(Gateway(blocks, options), Limits(requests=max_requests))
+        serve(app, listen, lambda url: _announce(session, url, path))
+
+
+def _announce(session: Session, url: str, folder: Path) -> None:
+    import sys  # noqa: PLC0415
+
+    session.say(f"Serving {folder} at {url}/ipfs/<cid> (Ctrl+C ends it)")
+    session.answer({"url": url, "store": str(folder)})
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _store(session: Session, folder: Path | None) -> "Iterator[Path]":
+    if folder is not None:
+        yield folder
+    else:
+        with session.archive() as archive:
+            yield archive.store.folder
+
+
+@contextlib.contextmanager
+def _blocks(folder: Path) -> "Iterator[BlockStore]":
+    from muniment.adapters.block_store import EmbeddedBlockStore  # noqa: PLC0415  # costs start-up time
+
+    with EmbeddedBlockStore.open_reader(folder) as blocks:
+        yield blocks
+
+
+def _records(folder: Path | None) -> "Records":
+    from muniment.adapters.gateway_names import RecordFolder  # noqa: PLC0415  # costs start-up time
+    from muniment.entrypoints.gateway.names import NoRecords  # noqa: PLC0415
+
+    return RecordFolder(folder) if folder else NoRecords()
+
+
+def _dnslinks(pairs: tuple[str, ...], *, asks_dns: bool) -> "DnsLinks":
+    from muniment.adapters.gateway_names import DnsResolver, LinkTable  # noqa: PLC0415  # costs start-up time
+
+    links = {}
+    for pair in pairs:
+        domain, equals, path = pair.partition("=")
+        if not equals or not path.startswith(("/ipfs/", "/ipns/")):
+            raise UsageError(f"expected --dnslink DOMAIN=/ipfs/<cid>, got {pair!r}")
+        links[domain] = path
+    try:
+        return LinkTable(links, DnsResolver() if asks_dns else None)
+    except FormatError as error:
+        raise UsageError(f"--dnslink: {error}") from None
+
+
+def _denylist(files: tuple[Path, ...]) -> "Denylist":
+    from muniment.content.denylist import Denylist  # noqa: PLC0415  # costs start-up time
+
+    denylist = Denylist()
+    for file in files:
+        try:
+            denylist.add(file.read_bytes())
+        except FormatError as error:
+            raise UsageError(f"{file}: {error}") from None
+    return denylist

@@ -1,0 +1,143 @@
+"""The gateway as an ASGI application: limits on what goes on at once, and bodies streamed in bounded memory.
+
+Everything that touches the store runs in threads. A body is read one portion ahead of the connection: while one is sent the next is
+read and verified. What fails after the status was sent ends the connection, which every client can tell from the end of a body.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from muniment.entrypoints.gateway.gateway import Gateway, error_response
+from muniment.entrypoints.gateway.messages import (
+    CORS_HEADERS,
+    Answer,
+    HttpError,
+    begin,
+    read_scope,
+)
+from muniment.errors import MunimentError
+
+_log = logging.getLogger(__name__)
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+
+_RETRY_AFTER_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one gateway does at once, and how long it waits.
+
+    Attributes:
+        requests: Requests that are answered at once; more get 429.
+        threads: Threads that read the store.
+        stall_s: How long a client may take to accept a portion of a body.
+    """
+
+    requests: int = 256
+    threads: int = 8
+    stall_s: float = 60.0
+
+
+class StreamFailedError(Exception):
+    """A body could not be finished: raised so that the server closes the connection without ending the body properly."""
+
+
+class GatewayApp:
+    """An ASGI 3 application for HTTP."""
+
+    def __init__(self, gateway: Gateway, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._gateway = gateway
+        self._threads = ThreadPoolExecutor(self.limits.threads, "gateway")
+        self._active = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other protocols are ignored."""
+        if scope["type"] != "http":
+            return
+        if self._active >= self.limits.requests:
+            busy = ("retry-after", str(_RETRY_AFTER_S))
+            await _send_whole(send, _refusal(HttpError(429, "too many requests at once", busy)))
+            return
+        self._active += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._active -= 1
+
+    def close(self) -> None:
+        """Let the threads go, once what they do is done."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            request = read_scope(scope)
+        except MunimentError as error:
+            await _send_whole(send, _refusal(error))
+            return
+        answer = await self._in_thread(lambda: self._gateway.respond(request))
+        if answer.rest is None:
+            await _send_whole(send, answer)
+            return
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await _send_head(send, answer)
+            await self._stream(send, gone, answer.first, answer.rest)
+        except MunimentError as error:
+            _log.warning("the body of %s ended early: %s", request.path, error)
+            raise StreamFailedError(str(error)) from None
+        finally:
+            gone.cancel()
+
+    async def _stream(
+        self, send: Send, gone: "asyncio.Future[None]", portion: bytes, rest: Iterator[bytes]
+    ) -> None:
+        while portion:
+            coming = self._in_thread(lambda: next(rest, b""))
+            message = {"type": "http.response.body", "body": portion, "more_body": True}
+            try:
+                await asyncio.wait_for(send(message), self.limits.stall_s)
+            except TimeoutError:
+                raise StreamFailedError("the client stopped reading") from None
+            finally:
+                # Nobody else may touch `rest` until its thread is done with it.
+                await asyncio.wait((coming,))
+            if gone.done():
+                coming.exception()
+                raise StreamFailedError("the client is gone")
+            portion = coming.result()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _in_thread(self, function: Callable[[], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _refusal(error: MunimentError) -> Answer:
+    answer = begin(error_response(error))
+    answer.headers += CORS_HEADERS
+    return answer
+
+
+async def _send_head(send: Send, answer: Answer) -> None:
+    headers = [
+        (name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in answer.headers
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+
+
+async def _send_whole(send: Send, answer: Answer) -> None:
+    await _send_head(send, answer)
+    await send({"type": "http.response.body", "body": answer.first, "more_body": False})

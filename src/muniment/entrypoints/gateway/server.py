@@ -1,0 +1,151 @@
+"""The sockets in front of the application: HTTP/1.1 and HTTP/2, with or without TLS (`docs/decisions/0012-http-server.md`)."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from granian.constants import Interfaces, SSLProtocols
+from granian.errors import ConfigurationError
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.server.embed import Server
+
+from muniment.entrypoints.gateway.asgi import GatewayApp
+from muniment.entrypoints.gateway.tunnel import Tunnel
+from muniment.errors import UsageError
+
+HEADER_TIMEOUT_MS = 15_000
+MAX_HEADER_BYTES = 64 * 1024
+_READY_POLL_S = 0.02
+_READY_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen.
+
+    Attributes:
+        host: Address.
+        port: Port; 0 for any that is free.
+        certificate: PEM file of the TLS certificates; None for no TLS.
+        key: PEM file of its private key.
+        is_proxy: Also be an HTTP proxy to the gateway's own hosts (CONNECT).
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    certificate: Path | None = None
+    key: Path | None = None
+    is_proxy: bool = False
+
+
+def serve(app: GatewayApp, listen: Listen, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `on_ready` is called with the URL once connections are accepted.
+
+    Raises:
+        UsageError: The address cannot be listened on, or the certificate cannot be used.
+    """
+    if listen.is_proxy and listen.certificate:
+        raise UsageError(
+            "the HTTP proxy speaks no TLS: leave out either the certificate or the proxy"
+        )
+    port = _free_port(listen.host, listen.port)
+    with tempfile.TemporaryDirectory(prefix="muniment-gateway-") as folder:
+        inner = Path(folder) / "socket" if listen.is_proxy else None
+        server = _server(app, listen, port, inner)
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_run(server, listen, port, inner, on_ready))
+    app.close()
+
+
+def _server(app: GatewayApp, listen: Listen, port: int, inner: Path | None) -> Server:
+    try:
+        return Server(
+            app,
+            address=listen.host,
+            port=port,
+            uds=inner,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            backlog=1024,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES
+            ),
+            http2_settings=HTTP2Settings(
+                max_headers_size=MAX_HEADER_BYTES, keep_alive_interval=30_000
+            ),
+            log_enabled=False,
+            ssl_cert=listen.certificate,
+            ssl_key=listen.key,
+            ssl_protocol_min=SSLProtocols.tls12,
+        )
+    except (ConfigurationError, OSError, ValueError) as error:
+        raise UsageError(f"the certificate cannot be used: {error}") from error
+
+
+async def _run(
+    server: Server, listen: Listen, port: int, inner: Path | None, on_ready: Callable[[str], None]
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    serving = asyncio.ensure_future(server.serve())
+    waiting = asyncio.ensure_future(stop.wait())
+    with contextlib.ExitStack() as stack:
+        await _wait_until_ready(serving, listen.host, port, inner)
+        if inner is not None:
+            tunnel = Tunnel(str(inner))
+            outer = await tunnel.start(listen.host, port)
+            stack.callback(tunnel.close)
+            stack.callback(outer.close)
+        on_ready(f"{'https' if listen.certificate else 'http'}://{_shown(listen.host)}:{port}")
+        await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    server.stop()  # type: ignore[no-untyped-call]
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(serving, _STOP_TIMEOUT_S)
+
+
+async def _wait_until_ready(
+    serving: "asyncio.Future[None]", host: str, port: int, inner: Path | None
+) -> None:
+    for _ in range(int(_READY_TIMEOUT_S / _READY_POLL_S)):
+        if serving.done():
+            serving.result()
+            break
+        with contextlib.suppress(OSError):
+            opening = (
+                asyncio.open_unix_connection(str(inner))
+                if inner
+                else asyncio.open_connection(host, port)
+            )
+            _, writer = await opening
+            writer.close()
+            return
+        await asyncio.sleep(_READY_POLL_S)
+    raise UsageError(f"nothing can be served at {host}:{port}")
+
+
+def _free_port(host: str, port: int) -> int:
+    """Check that an address can be listened on, and choose a port if any will do."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise UsageError(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,147 @@
+"""HTTP proxy mode: clients that use the gateway as their proxy, also with CONNECT (RFC 9110, section 9.3.6).
+
+A tunnel leads to the gateway itself, whatever host was asked for: nothing outside is ever reached. The HTTP server knows no CONNECT,
+so this listens in front of it, answers a CONNECT if the connection begins with one, and passes on everything else as it is.
+"""
+
+import asyncio
+from typing import cast
+
+MAX_HEAD_BYTES = 8192
+HEAD_TIMEOUT_S = 15.0
+MAX_CONNECTIONS = 512
+
+_METHOD = b"CONNECT "
+_END = b"\r\n\r\n"
+_OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n"
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
+
+
+class Tunnel:
+    """Listens on an address and passes connections on to the server at a UNIX socket."""
+
+    def __init__(self, server_path: str) -> None:
+        self.server_path = server_path
+        self.connections: set[asyncio.Transport] = set()
+
+    async def start(self, host: str, port: int) -> asyncio.Server:
+        """Begin to listen; the server is closed by the caller."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: _Client(self), host, port)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for transport in tuple(self.connections):
+            transport.abort()
+
+
+class _Half(asyncio.Protocol):
+    """One side of a relayed connection; what it receives goes to the other side, no faster than that takes it."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: _Half | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other and self.other.transport:
+            self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        if self.other and self.other.transport and self.other.transport.can_write_eof():
+            self.other.transport.write_eof()
+            return True  # the other side may still have something to say
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.transport = None
+        if self.other and self.other.transport:
+            self.other.transport.close()
+
+    def pause_writing(self) -> None:
+        if self.other and self.other.transport:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other and self.other.transport:
+            self.other.transport.resume_reading()
+
+
+class _Client(_Half):
+    """The side of the client, which may begin with a CONNECT."""
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        super().__init__()
+        self._tunnel = tunnel
+        self._begin = b""
+        self._is_tunnel = False
+        self._opening: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self.transport is not None
+        if len(self._tunnel.connections) >= MAX_CONNECTIONS:
+            self._refuse(_BUSY)
+            return
+        self._tunnel.connections.add(self.transport)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.transport:
+            self._tunnel.connections.discard(self.transport)
+        if self._timer:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other:
+            super().data_received(data)
+            return
+        self._begin += data
+        if self._opening is None:
+            self._look_at_begin()
+
+    def _look_at_begin(self) -> None:
+        """Decide what to do once there are bytes enough to tell."""
+        assert self.transport is not None
+        if not self._is_tunnel and _METHOD.startswith(self._begin[: len(_METHOD)]):
+            head, end, rest = self._begin.partition(_END)
+            if end:
+                self._is_tunnel, self._begin = True, rest
+                self.transport.write(_OPEN)
+            elif len(head) > MAX_HEAD_BYTES:
+                self._refuse(_TOO_LARGE)
+            if not self._is_tunnel or not rest:
+                return
+        self.transport.pause_reading()
+        self._opening = asyncio.ensure_future(self._open())
+
+    async def _open(self) -> None:
+        """Connect to the server, and pass on what has come so far."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, server = await loop.create_unix_connection(_Half, self._tunnel.server_path)
+        except OSError:
+            self._refuse(_BUSY)
+            return
+        if self._timer:
+            self._timer.cancel()
+        if self.transport is None or server.transport is None:
+            if server.transport:
+                server.transport.close()
+            return
+        self.other, server.other = server, self
+        server.transport.write(self._begin)
+        self._begin = b""
+        self.transport.resume_reading()
+
+    def _refuse(self, answer: bytes) -> None:
+        if self.transport:
+            self.transport.write(answer)
+            self.transport.close()

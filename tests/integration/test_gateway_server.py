@@ -1,0 +1,244 @@
+"""The gateway as it is run: a process of its own, real sockets, real clients."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from muniment.adapters.block_store import EmbeddedBlockStore
+from muniment.content.cid import CID, RAW
+from muniment.content.unixfs import directory_dag, import_file
+
+MIB = 1 << 20
+LARGE_BYTES = 64 * MIB
+
+
+class _Noise:
+    """A long file in which nothing repeats."""
+
+    def __init__(self, size):
+        self.left = size
+
+    def read(self, size):
+        size = min(size, self.left)
+        self.left -= size
+        return os.urandom(size)
+
+
+class Content:
+    """A store with a small file, a large one, one with a block missing, and a directory of them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        with EmbeddedBlockStore(folder) as store:
+            self.hello = CID.of(RAW, b"hello\n")
+            store.put(self.hello, b"hello\n")
+            blocks = []
+            self.large = import_file(_Noise(LARGE_BYTES), lambda *block: blocks.append(block)).root
+            store.put_many(blocks)
+            lost = []
+            self.broken = import_file(_Noise(8 * MIB), lambda *block: lost.append(block)).root
+            leaves = [block for block in lost if block[0].codec == RAW]
+            store.put_many(block for block in lost if block[0] != leaves[5][0])
+            dag = directory_dag([(b"hello", self.hello, 6)])
+            store.put_many(dag.inner)
+            self.folder_cid = dag.root
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    return Content(tmp_path_factory.mktemp("gateway") / "store")
+
+
+@contextmanager
+def running(content, *options):
+    command = [
+        sys.executable,
+        "-m",
+        "muniment",
+        "gateway",
+        "--store",
+        str(content.folder),
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            line = process.stdout.readline().decode()
+            assert "Serving" in line, line + process.stdout.read().decode()
+            yield Server(line.split("http://")[1].split("/")[0], process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            printed = process.communicate(timeout=30)[0].decode()
+            assert process.returncode == 0, printed
+            assert "Traceback" not in printed
+
+
+class Server:
+    def __init__(self, address, process):
+        host, _, port = address.rpartition(":")
+        self.address, self.process = (host, int(port)), process
+
+    def connect(self):
+        return socket.create_connection(self.address, timeout=20)
+
+    def get(self, target, *lines, method="GET"):
+        """Send one request on a connection of its own; return status, headers and body."""
+        with self.connect() as connection:
+            head = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *lines]
+            connection.sendall("\r\n".join([*head, "", ""]).encode())
+            return read_answer(connection)
+
+    def memory_bytes(self):
+        with open(f"/proc/{self.process.pid}/status") as status:
+            for line in status:
+                if line.startswith("VmRSS"):
+                    return int(line.split()[1]) * 1024
+        raise AssertionError
+
+
+def read_answer(connection):
+    pieces = []
+    while piece := connection.recv(MIB):
+        pieces.append(piece)
+    head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    return int(lines[0].split()[1]), headers, body
+
+
+@pytest.fixture(scope="module")
+def server(content):
+    with running(content, "--subdomains", "example.com", "--http-proxy") as server:
+        yield server
+
+
+def test_files_of_any_size(server, content):
+    assert server.get(f"/ipfs/{content.hello}")[2] == b"hello\n"
+    status, headers, body = server.get(f"/ipfs/{content.large}")
+    assert (status, headers["content-length"]) == (200, str(LARGE_BYTES))
+    assert import_file(_Bytes(body), lambda *_: None).root == content.large
+
+
+class _Bytes:
+    def __init__(self, data):
+        self._data, self._offset = data, 0
+
+    def read(self, size):
+        self._offset += size
+        return self._data[self._offset - size : self._offset]
+
+
+def test_a_body_that_cannot_be_finished_does_not_end_well(server, content):
+    status, headers, body = server.get(f"/ipfs/{content.broken}")
+    assert status == 200
+    assert len(body) < int(headers["content-length"])
+    status, headers, body = server.get(f"/ipfs/{content.broken}?format=car")
+    assert headers["transfer-encoding"] == "chunked"
+    assert not body.endswith(b"0\r\n\r\n")
+
+
+def test_a_client_that_does_not_read_takes_no_memory(content):
+    with running(content) as server:
+        server.get(f"/ipfs/{content.large}")
+        before = server.memory_bytes()
+        clients = [server.connect() for _ in range(8)]
+        for client in clients:
+            client.sendall(f"GET /ipfs/{content.large} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        time.sleep(0.3)
+        assert server.get(f"/ipfs/{content.hello}")[2] == b"hello\n"
+        assert server.memory_bytes() - before < 8 * 12 * MIB
+        for client in clients:
+            client.close()
+
+
+def test_too_many_requests_at_once(content):
+    with running(content, "--max-requests", "1") as server, server.connect() as reader:
+        reader.sendall(f"GET /ipfs/{content.large} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        reader.recv(100)
+        status, headers, _ = server.get(f"/ipfs/{content.hello}")
+        assert status == 429
+        assert int(headers["retry-after"]) > 0
+
+
+def test_many_clients_at_once(server, content):
+    answers = []
+
+    def ask():
+        answers.extend(server.get(f"/ipfs/{content.folder_cid}/hello")[2] for _ in range(10))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [b"hello\n"] * 80
+
+
+def test_a_proxy_to_itself(server, content):
+    host = f"{content.hello}.ipfs.example.com"
+    with server.connect() as connection:
+        connection.sendall(f"CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert read_answer(connection)[2] == b"hello\n"
+    target = f"http://{host}/"
+    assert server.get(target, f"X-Forwarded-Host: {host}")[2] == b"hello\n"
+
+
+def test_nonsense_is_no_harm(server, content):
+    for data in (
+        b"\0" * 100,
+        b"CONNECT " + b"a" * 20_000,
+        b"CON",
+        b"GET / HTTP/9\r\n\r\n",
+        b"GET " + b"/" * 100_000,
+    ):
+        with server.connect() as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(MIB):
+                pass
+    for target in ("/ipfs/%00", "/ipfs/" + "a" * 5000, "/%", "/ipfs/x?" + "a" * 5000, "//", "*"):
+        assert 400 <= server.get(target)[0] < 500
+    assert server.get(f"/ipfs/{content.hello}")[2] == b"hello\n"
+
+
+def test_http_2(server, content):
+    h2 = pytest.importorskip("h2.connection", reason="h2 is not installed")
+    events = pytest.importorskip("h2.events")
+    connection = h2.H2Connection()
+    connection.initiate_connection()
+    stream = connection.get_next_available_stream_id()
+    path = f"/ipfs/{content.hello}"
+    connection.send_headers(
+        stream, [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "a")], end_stream=True
+    )  # fmt: skip
+    body, is_ended = b"", False
+    with server.connect() as link:
+        link.sendall(connection.data_to_send())
+        while not is_ended:
+            for event in connection.receive_data(link.recv(65536)):
+                if isinstance(event, events.DataReceived):
+                    body += event.data
+                is_ended |= isinstance(event, events.StreamEnded)
+    assert body == b"hello\n"
+
+
+def test_an_address_in_use_is_one_line(server, content):
+    command = [sys.executable, "-m", "muniment", "gateway", "--store", str(content.folder)]
+    ended = subprocess.run(
+        [*command, "--port", str(server.address[1])], capture_output=True, timeout=30, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.decode().count("\n") == 1
+    assert "cannot listen on" in ended.stderr.decode()
