@@ -6,7 +6,7 @@ SETUP := .cache/setup
 SETUP_TEST := .cache/setup-test
 SETUP_INPUTS := pyproject.toml uv.lock scripts/setup.sh
 
-.PHONY: help setup demo check test lint types bench clean
+.PHONY: help setup demo check test lint types bench conformance clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: lint ## Everything: lint and all tests
 
 bench: $(SETUP_TEST) ## Run one benchmark beside its peers: make bench BENCH=archive
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m benchmarks $(BENCH)
+
+conformance: $(SETUP) ## Run the official suite of IPFS gateways (needs gateway-conformance and Go)
+	@scripts/conformance.sh
 
 clean: ## Remove what setup and tests made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
