@@ -67,9 +67,11 @@ def server(folder):
 @pytest.fixture(scope="module")
 def client(server):
     """The service as its owner sees it, to look and to tamper."""
-    import boto3  # noqa: PLC0415  # slow to import
+    import boto3.session  # noqa: PLC0415  # slow to import
 
-    return boto3.client("s3", endpoint_url=server.endpoint_url, region_name="us-east-1")
+    return boto3.session.Session().client(
+        "s3", endpoint_url=server.endpoint_url, region_name="us-east-1"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,11 @@ def server(tmp_path_factory):
             patch.delenv(name, raising=False)
         for name, value in running.environment.items():
             patch.setenv(name, value)
-        import boto3  # noqa: PLC0415  # slow to import
+        import boto3.session  # noqa: PLC0415  # slow to import
 
-        client = boto3.client("s3", endpoint_url=running.endpoint_url, region_name="us-east-1")
+        client = boto3.session.Session().client(
+            "s3", endpoint_url=running.endpoint_url, region_name="us-east-1"
+        )
         client.create_bucket(Bucket="archive")
         yield running
 
