@@ -54,17 +54,12 @@ def decode(codec: int, data: bytes, *, strict: bool = True) -> Value:
     Raises:
         FormatError: The bytes are not that, or the codec is not known here.
     """
-    if codec in (DAG_CBOR, CBOR):
-        is_dag = codec == DAG_CBOR
-        return decode_cbor(data, strict=strict and is_dag, with_links=is_dag)
-    if codec in (DAG_JSON, JSON):
-        is_dag = codec == DAG_JSON
-        return decode_json(data, strict=strict and is_dag, with_links=is_dag)
-    if codec == DAG_PB:
-        return decode_dag_pb(data)
-    _check_raw(codec)
-    check_size(data, "a raw block")
-    return bytes(data)
+    try:
+        return _decode(codec, data, is_strict=strict)
+    except (
+        RecursionError
+    ):  # deeper than the interpreter lets JSON be, or than a caller's own depth leaves room for
+        raise FormatError(_TOO_DEEP) from None
 
 
 def encode(codec: int, value: Value) -> bytes:
@@ -73,6 +68,30 @@ def encode(codec: int, value: Value) -> bytes:
     Raises:
         FormatError: The codec cannot say it or is not known here, or it is not of the data model, too deep or too large.
     """
+    try:
+        return _encode(codec, value)
+    except RecursionError:
+        raise FormatError(_TOO_DEEP) from None
+
+
+_TOO_DEEP = f"expected a value of at most {MAX_DEPTH} levels, got more"
+
+
+def _decode(codec: int, data: bytes, *, is_strict: bool) -> Value:
+    if codec in (DAG_CBOR, CBOR):
+        is_dag = codec == DAG_CBOR
+        return decode_cbor(data, strict=is_strict and is_dag, with_links=is_dag)
+    if codec in (DAG_JSON, JSON):
+        is_dag = codec == DAG_JSON
+        return decode_json(data, strict=is_strict and is_dag, with_links=is_dag)
+    if codec == DAG_PB:
+        return decode_dag_pb(data)
+    _check_raw(codec)
+    check_size(data, "a raw block")
+    return bytes(data)
+
+
+def _encode(codec: int, value: Value) -> bytes:
     if codec in (DAG_CBOR, CBOR):
         return encode_cbor(value, with_links=codec == DAG_CBOR)
     if codec in (DAG_JSON, JSON):

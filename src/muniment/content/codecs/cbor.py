@@ -124,13 +124,13 @@ class _Reader:
     def _read_string(self, major: int, info: int, size: int) -> bytes:
         if info != _INDEFINITE:
             return self._take(size)
-        pieces = []
+        joined = bytearray()
         while not self._at_break():
             piece_major, piece_info, piece_size = self._read_head()
             if piece_major != major or piece_info == _INDEFINITE:
                 self._fail("has a string made of other things than such strings")
-            pieces.append(self._take(piece_size))
-        return b"".join(pieces)
+            joined += self._take(piece_size)
+        return bytes(joined)
 
     def _read_text(self, info: int, size: int) -> str:
         try:

@@ -47,11 +47,11 @@ def decode_json(data: bytes, *, strict: bool, with_links: bool) -> Value:
             parse_float=_read_float,
             parse_constant=_refuse_constant,
         )
-    except (ValueError, RecursionError) as error:  # RecursionError: far deeper than MAX_DEPTH
+    except ValueError as error:
         raise FormatError(f"expected JSON, got something else: {str(error)[:200]}") from None
-    canonical = encode_json(value, with_links=with_links)  # checks depth and text, too
+    canonical = _encode(value, with_links=with_links)  # checks depth and text, too
     if strict and canonical != data:
-        raise FormatError("JSON is not in the one form that is accepted: its encoding differs")
+        raise FormatError("DAG-JSON is not in its strict form: encoded again, it differs")
     return value
 
 
@@ -61,14 +61,18 @@ def encode_json(value: Value, *, with_links: bool) -> bytes:
     Raises:
         FormatError: It is not of the data model, is too deep, or has a part that this JSON cannot say.
     """
+    data = _encode(value, with_links=with_links)
+    check_size(data, "JSON")
+    return data
+
+
+def _encode(value: Value, *, with_links: bool) -> bytes:
     parts: list[str] = []
     _Writer(parts, with_links=with_links).write(value, 0)
     try:
-        data = "".join(parts).encode("utf-8")
+        return "".join(parts).encode("utf-8")
     except UnicodeEncodeError:
         raise FormatError("expected text that UTF-8 can hold, got a lone surrogate") from None
-    check_size(data, "JSON")
-    return data
 
 
 def _read_map(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
