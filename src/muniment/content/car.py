@@ -1,22 +1,41 @@
-"""CARv1: blocks one after another in one file or stream (https://ipld.io/specs/transport/car/carv1/).
+"""CAR: blocks one after another in one file or stream (https://ipld.io/specs/transport/car/carv1/ and /carv2/).
 
 A CAR is `varint(length) header` and then sections `varint(length) CID data`, where each length counts what follows it. The
 header is the DAG-CBOR map `{"roots": [CIDs], "version": 1}`. A CAR protects nothing by itself, so the reader verifies the hash
 of every block. Written here, equal roots and blocks in equal order are equal bytes.
+
+That is version 1, the only one written here. A CARv2 is one within an envelope: a fixed beginning, a header that says where the CARv1
+lies, and perhaps an index behind it. It is read as the CARv1 in it; the index says nothing that its blocks do not, and is not read.
 """
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
-from muniment.content import varint
+from muniment.content import codecs, varint
 from muniment.content.cid import CID, verify_block
 from muniment.content.dag_pb import MAX_BLOCK_BYTES
 from muniment.errors import FormatError
 
-MAX_HEADER_BYTES = 64 * 1024
-"""Longest header that is read: room for some 1,500 roots."""
+MAX_HEADER_BYTES = 1024 * 1024
+"""Longest header that is read: room for some 25,000 roots."""
 MAX_CID_BYTES = 9 + 9 + 9 + 9 + 128
 MAX_SECTION_BYTES = MAX_BLOCK_BYTES + MAX_CID_BYTES
+
+_V2_PRAGMA = b"\xa1\x67version\x02"
+"""What a CARv2 has in the place of a header: the DAG-CBOR map `{"version": 2}`."""
+_V2_HEADER = struct.Struct("<16xQQQ")
+"""Characteristics (none of which matters to a reader), offset and size of the CARv1, offset of the index or 0."""
+_V2_HEADER_END = 1 + len(_V2_PRAGMA) + _V2_HEADER.size
+_SKIP_BYTES = 64 * 1024
+
+
+class Readable(Protocol):
+    """What a CAR is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none only at the end."""
+        ...
 
 
 class Section(NamedTuple):
@@ -35,18 +54,22 @@ class CarReader:
     """Reads a CAR from a stream of bytes, verifying every block; never holds more than one block.
 
     Attributes:
+        version: 1 or 2. In version 2, what lies behind the CARv1 is left unread in the stream.
         roots: The roots of the header; they need not be among the blocks.
 
     Raises:
-        FormatError: The header is not that of a CARv1.
+        FormatError: The header is not that of a CAR of version 1 or 2.
     """
 
-    def __init__(self, stream: BinaryIO, *, max_blocks: int | None = None) -> None:
+    def __init__(self, stream: Readable, *, max_blocks: int | None = None) -> None:
         self._stream = stream
         self._max_blocks = max_blocks
-        header, self._position = _read_prefixed(stream, 0, MAX_HEADER_BYTES, "CAR header")
-        if header is None:
-            raise FormatError("CAR is empty")
+        self.version = 1
+        header, self._position = _read_header(stream, 0)
+        if header == _V2_PRAGMA:
+            self.version = 2
+            self._stream, start = _enter_v2(stream)
+            header, self._position = _read_header(self._stream, start)
         self.roots = _decode_header(header)
 
     def __iter__(self) -> Iterator[tuple[CID, bytes]]:
@@ -77,7 +100,7 @@ class CarReader:
             yield section
 
 
-def read_section(stream: BinaryIO, position: int) -> Section | None:
+def read_section(stream: Readable, position: int) -> Section | None:
     """Read the section that `stream` is at, which is byte `position` of the CAR; None at the end of the stream.
 
     Raises:
@@ -87,7 +110,7 @@ def read_section(stream: BinaryIO, position: int) -> Section | None:
     return None if frame is None else split_frame(*frame)
 
 
-def read_frame(stream: BinaryIO, position: int) -> tuple[bytes, int] | None:
+def read_frame(stream: Readable, position: int) -> tuple[bytes, int] | None:
     """Read one section without looking into it; return its bytes behind the length, and where it ends.
 
     Raises:
@@ -110,10 +133,7 @@ def split_frame(body: bytes, end: int) -> Section:
 
 def encode_header(roots: Sequence[CID]) -> bytes:
     """Return the beginning of a CAR: the header behind its length."""
-    parts = [b"\xa2\x65roots", _cbor_head(0x80, len(roots))]
-    for root in roots:
-        parts += (b"\xd8\x2a", _cbor_head(0x40, len(root.raw) + 1), b"\0", root.raw)
-    header = b"".join([*parts, b"\x67version\x01"])
+    header = codecs.encode(codecs.DAG_CBOR, {"roots": list(roots), "version": 1})
     return varint.encode(len(header)) + header
 
 
@@ -132,7 +152,7 @@ def write_car(stream: BinaryIO, roots: Sequence[CID], blocks: Iterable[tuple[CID
 
 
 def _read_prefixed(
-    stream: BinaryIO, position: int, limit: int, what: str
+    stream: Readable, position: int, limit: int, what: str
 ) -> tuple[bytes | None, int]:
     """Read a varint and that many bytes; return them and the position behind, or None at a clean end."""
     prefix = b""
@@ -158,48 +178,65 @@ def _read_prefixed(
     return body, position + len(prefix) + length
 
 
-def _read_exactly(stream: BinaryIO, length: int) -> bytes:
+def _read_exactly(stream: Readable, length: int) -> bytes:
     body = stream.read(length)
     while len(body) < length and (more := stream.read(length - len(body))):
         body += more
     return body
 
 
+def _read_header(stream: Readable, position: int) -> tuple[bytes, int]:
+    header, end = _read_prefixed(stream, position, MAX_HEADER_BYTES, "CAR header")
+    if header is None:
+        raise FormatError("CAR is empty")
+    return header, end
+
+
 def _decode_header(header: bytes) -> tuple[CID, ...]:
-    """Read the one form of DAG-CBOR that a header has; the rest of DAG-CBOR is not needed for it."""
-    if header[:7] != b"\xa2\x65roots":
-        if header == b"\xa1\x67version\x02":
-            raise FormatError("expected a CARv1, got a CARv2")
+    fields = codecs.decode(codecs.DAG_CBOR, header)
+    if not isinstance(fields, dict) or fields.keys() != {"roots", "version"}:
         raise FormatError("CAR header is not the DAG-CBOR map of roots and version")
-    count, offset = _read_cbor_head(header, 7, 0x80)
-    roots = []
-    for _ in range(count):
-        if header[offset : offset + 2] != b"\xd8\x2a":
-            raise FormatError("CAR header has a root that is not a DAG-CBOR link")
-        length, offset = _read_cbor_head(header, offset + 2, 0x40)
-        link, offset = header[offset : offset + length], offset + length
-        if link[:1] != b"\0":
-            raise FormatError("CAR header has a root that is not a DAG-CBOR link")
-        roots.append(CID.from_bytes(link[1:]))
-    if header[offset:] != b"\x67version\x01":
-        raise FormatError("expected version 1 at the end of the CAR header")
-    return tuple(roots)
+    version, roots = fields["version"], fields["roots"]
+    if version != 1 or not isinstance(version, int) or isinstance(version, bool):
+        raise FormatError(f"expected version 1 in the CAR header, got {str(version)[:80]}")
+    if not isinstance(roots, list):
+        raise FormatError("CAR header has roots that are not a list")
+    cids = tuple(root for root in roots if isinstance(root, CID))
+    if len(cids) != len(roots):
+        raise FormatError("CAR header has a root that is not a link")
+    return cids
 
 
-def _cbor_head(major: int, length: int) -> bytes:
-    if length < 24:
-        return bytes([major | length])
-    if length < 0x100:
-        return bytes([major | 24, length])
-    return bytes([major | 25]) + length.to_bytes(2, "big")
+class _Window:
+    """The CARv1 in a CARv2: the next `size` bytes of a stream, which must be there."""
+
+    def __init__(self, stream: Readable, size: int) -> None:
+        self._stream = stream
+        self._left = size
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none only at the end of the window."""
+        data = self._stream.read(min(size, self._left))
+        if not data and size and self._left:
+            raise FormatError(f"CARv2 is cut off: expected {self._left} more bytes")
+        self._left -= len(data)
+        return data
 
 
-def _read_cbor_head(data: bytes, offset: int, major: int) -> tuple[int, int]:
-    """Read the length of an array (major 0x80) or byte string (0x40) in its shortest form."""
-    first = data[offset : offset + 1]
-    extra = {24: 1, 25: 2}.get(first[0] & 0x1F, 0) if first else 0
-    end = offset + 1 + extra
-    length = int.from_bytes(data[offset + 1 : end], "big") if extra else (first or b"\0")[0] & 0x1F
-    if data[offset:end] != _cbor_head(major, length):
-        raise FormatError("CAR header has a malformed length")
-    return length, end
+def _enter_v2(stream: Readable) -> tuple[_Window, int]:
+    """Read the header of a CARv2 behind its pragma and go to the CARv1; return that, and where it begins."""
+    header = _read_exactly(stream, _V2_HEADER.size)
+    if len(header) != _V2_HEADER.size:
+        raise FormatError("CARv2 header is cut off")
+    offset, size, index_offset = _V2_HEADER.unpack(header)
+    if offset < _V2_HEADER_END or size == 0:
+        raise FormatError(f"CARv2 header has no place for its data: offset {offset}, {size} bytes")
+    if index_offset and index_offset < offset + size:
+        raise FormatError("CARv2 header has an index that begins within the data")
+    gap = offset - _V2_HEADER_END
+    while gap:
+        skipped = len(stream.read(min(gap, _SKIP_BYTES)))
+        if not skipped:
+            raise FormatError(f"CARv2 is cut off: expected its data at byte {offset}")
+        gap -= skipped
+    return _Window(stream, size), offset
