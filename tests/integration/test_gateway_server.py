@@ -3,17 +3,22 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
 
+import h2.connection
+import h2.events
 import pytest
 
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.content.cid import CID, RAW
 from muniment.content.unixfs import directory_dag, import_file
+from muniment.entrypoints.gateway.gateway import Gateway
+from muniment.entrypoints.gateway.messages import Request
 
 MIB = 1 << 20
 LARGE_BYTES = 64 * MIB
@@ -56,25 +61,18 @@ def content(tmp_path_factory):
     return Content(tmp_path_factory.mktemp("gateway") / "store")
 
 
-@contextmanager
 def running(content, *options):
-    command = [
-        sys.executable,
-        "-m",
-        "muniment",
-        "gateway",
-        "--store",
-        str(content.folder),
-        "--port",
-        "0",
-    ]
-    with subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
+    return serving("gateway", "--store", str(content.folder), "--port", "0", *options)
+
+
+@contextmanager
+def serving(*words):
+    command = [sys.executable, "-m", "muniment", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             line = process.stdout.readline().decode()
             assert "Serving" in line, line + process.stdout.read().decode()
-            yield Server(line.split("http://")[1].split("/")[0], process)
+            yield Server(line.split("://")[1].split("/")[0], process)
         finally:
             process.send_signal(signal.SIGTERM)
             printed = process.communicate(timeout=30)[0].decode()
@@ -214,24 +212,67 @@ def test_nonsense_is_no_harm(server, content):
 
 
 def test_http_2(server, content):
-    h2 = pytest.importorskip("h2.connection", reason="h2 is not installed")
-    events = pytest.importorskip("h2.events")
-    connection = h2.H2Connection()
+    with server.connect() as link:
+        assert get_http_2(link, f"/ipfs/{content.hello}") == b"hello\n"
+
+
+def get_http_2(link, path):
+    connection = h2.connection.H2Connection()
     connection.initiate_connection()
     stream = connection.get_next_available_stream_id()
-    path = f"/ipfs/{content.hello}"
-    connection.send_headers(
-        stream, [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "a")], end_stream=True
-    )  # fmt: skip
+    head = {":method": "GET", ":path": path, ":scheme": "http", ":authority": "a"}
+    connection.send_headers(stream, list(head.items()), end_stream=True)
     body, is_ended = b"", False
-    with server.connect() as link:
-        link.sendall(connection.data_to_send())
-        while not is_ended:
-            for event in connection.receive_data(link.recv(65536)):
-                if isinstance(event, events.DataReceived):
-                    body += event.data
-                is_ended |= isinstance(event, events.StreamEnded)
-    assert body == b"hello\n"
+    link.sendall(connection.data_to_send())
+    while not is_ended:
+        for event in connection.receive_data(link.recv(65536)):
+            if isinstance(event, h2.events.DataReceived):
+                body += event.data
+            is_ended |= isinstance(event, h2.events.StreamEnded)
+    return body
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    names = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*command.split(), *names], cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+def test_tls(content, certificate, protocol):
+    words = ["--certificate", str(certificate[0]), "--key", str(certificate[1])]
+    context = ssl.create_default_context(cafile=certificate[0])
+    context.check_hostname = False
+    context.set_alpn_protocols([protocol])
+    with (
+        running(content, *words, "--subdomains", "example.com") as server,
+        server.connect() as link,
+        context.wrap_socket(link) as connection,
+    ):
+        assert connection.selected_alpn_protocol() == protocol
+        if protocol == "h2":
+            assert get_http_2(connection, f"/ipfs/{content.hello}") == b"hello\n"
+            return
+        head = (
+            "GET",
+            f"/ipfs/{content.hello}",
+            "HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+        )
+        connection.sendall(" ".join(head).encode())
+        status, headers, _ = read_answer(connection)
+        location = f"https://{content.hello}.ipfs.example.com/"
+        assert (status, headers["location"]) == (301, location)
+
+
+def test_a_certificate_that_is_none_is_one_line(content, certificate):
+    words = ["gateway", "--store", str(content.folder), "--certificate", str(certificate[1])]
+    command = [sys.executable, "-m", "muniment", *words, "--key", str(certificate[1])]
+    ended = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.decode().count("\n") == 1
 
 
 def test_an_address_in_use_is_one_line(server, content):
@@ -242,3 +283,43 @@ def test_an_address_in_use_is_one_line(server, content):
     assert ended.returncode == 2
     assert ended.stderr.decode().count("\n") == 1
     assert "cannot listen on" in ended.stderr.decode()
+
+
+def test_a_commit_is_served_in_place(small_home):
+    """What a partner or auditor gets over HTTP is the commit, byte for byte, without any key."""
+    path = small_home.path()
+    folder = small_home.archive.store.folder
+    with EmbeddedBlockStore.open_reader(folder) as store:
+        gateway = Gateway(store)
+        (root,) = [pin.cid for pin in store.pins() if pin.name == path.name]
+        sealed = [file for file in path.iterdir() if file.suffix not in (".age", ".ots", ".tsr")]
+        assert len(sealed) > 3
+        for file in sealed:
+            answer = gateway.respond(Request("GET", f"/ipfs/{root}/{file.name}"))
+            body = answer.first + b"".join(answer.rest or ())
+            assert (answer.status, body) == (200, file.read_bytes())
+        for hidden in ("keys.age", "manifest.json.ots", "..", "../keys.age"):
+            assert gateway.respond(Request("GET", f"/ipfs/{root}/{hidden}")).status == 404
+
+
+def test_what_is_added_is_served_at_once(content):
+    data = b"added later\n"
+    cid = CID.of(RAW, data)
+    with running(content) as server:
+        assert server.get(f"/ipfs/{cid}")[0] == 404
+        with EmbeddedBlockStore(content.folder) as store:
+            store.put(cid, data)
+        assert server.get(f"/ipfs/{cid}")[2] == data
+
+
+def test_the_store_of_a_new_home_is_served(home):
+    home.archive.close()
+    with serving("--home", str(home.folder / "home"), "gateway", "--port", "0") as server:
+        assert server.get("/ipfs/bafkqaaa?format=raw")[0] == 200
+
+
+def test_a_folder_without_an_archive_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "muniment", "--home", str(tmp_path), "gateway", "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.decode().count("\n") == 1

@@ -58,6 +58,8 @@ class GatewayApp:
         self._gateway = gateway
         self._threads = ThreadPoolExecutor(self.limits.threads, "gateway")
         self._active = 0
+        self.scheme = ""
+        """How clients reach this, if something in front of the server knows better than it does."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other protocols are ignored."""
@@ -79,7 +81,7 @@ class GatewayApp:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            request = read_scope(scope)
+            request = read_scope(scope | {"scheme": self.scheme or scope["scheme"]})
         except MunimentError as error:
             await _send_whole(send, _refusal(error))
             return

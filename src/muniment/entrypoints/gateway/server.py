@@ -5,13 +5,13 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from granian.constants import Interfaces, SSLProtocols
-from granian.errors import ConfigurationError
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
@@ -51,46 +51,56 @@ def serve(app: GatewayApp, listen: Listen, on_ready: Callable[[str], None]) -> N
     Raises:
         UsageError: The address cannot be listened on, or the certificate cannot be used.
     """
-    if listen.is_proxy and listen.certificate:
-        raise UsageError(
-            "the HTTP proxy speaks no TLS: leave out either the certificate or the proxy"
-        )
+    tls = _tls_context(listen)
+    app.scheme = "https" if tls else ""
     port = _free_port(listen.host, listen.port)
     with tempfile.TemporaryDirectory(prefix="muniment-gateway-") as folder:
-        inner = Path(folder) / "socket" if listen.is_proxy else None
+        inner = Path(folder) / "socket" if listen.is_proxy or tls else None
         server = _server(app, listen, port, inner)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(server, listen, port, inner, on_ready))
+            asyncio.run(_run(server, listen, port, inner, tls, on_ready))
     app.close()
 
 
 def _server(app: GatewayApp, listen: Listen, port: int, inner: Path | None) -> Server:
+    return Server(
+        app,
+        address=listen.host,
+        port=port,
+        uds=inner,
+        interface=Interfaces.ASGINL,
+        # A connection that may be HTTP/2 can be silent for ever: only behind the tunnel, which sees to that.
+        http=HTTPModes.auto if inner else HTTPModes.http1,
+        websockets=False,
+        backlog=1024,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES
+        ),
+        http2_settings=HTTP2Settings(max_headers_size=MAX_HEADER_BYTES, keep_alive_interval=30_000),
+        log_enabled=False,
+    )
+
+
+def _tls_context(listen: Listen) -> ssl.SSLContext | None:
+    if listen.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2", "http/1.1"])
     try:
-        return Server(
-            app,
-            address=listen.host,
-            port=port,
-            uds=inner,
-            interface=Interfaces.ASGINL,
-            websockets=False,
-            backlog=1024,
-            http1_settings=HTTP1Settings(
-                header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES
-            ),
-            http2_settings=HTTP2Settings(
-                max_headers_size=MAX_HEADER_BYTES, keep_alive_interval=30_000
-            ),
-            log_enabled=False,
-            ssl_cert=listen.certificate,
-            ssl_key=listen.key,
-            ssl_protocol_min=SSLProtocols.tls12,
-        )
-    except (ConfigurationError, OSError, ValueError) as error:
-        raise UsageError(f"the certificate cannot be used: {error}") from error
+        context.load_cert_chain(listen.certificate, listen.key)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the certificate {listen.certificate} cannot be used: {error}") from error
+    return context
 
 
 async def _run(
-    server: Server, listen: Listen, port: int, inner: Path | None, on_ready: Callable[[str], None]
+    server: Server,
+    listen: Listen,
+    port: int,
+    inner: Path | None,
+    tls: ssl.SSLContext | None,
+    on_ready: Callable[[str], None],
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,10 +111,10 @@ async def _run(
         await _wait_until_ready(serving, listen.host, port, inner)
         if inner is not None:
             tunnel = Tunnel(str(inner))
-            outer = await tunnel.start(listen.host, port)
+            outer = await tunnel.start(listen.host, port, tls)
             stack.callback(tunnel.close)
             stack.callback(outer.close)
-        on_ready(f"{'https' if listen.certificate else 'http'}://{_shown(listen.host)}:{port}")
+        on_ready(f"{'https' if tls else 'http'}://{_shown(listen.host)}:{port}")
         await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     server.stop()  # type: ignore[no-untyped-call]

@@ -1,10 +1,12 @@
-"""HTTP proxy mode: clients that use the gateway as their proxy, also with CONNECT (RFC 9110, section 9.3.6).
+"""What stands in front of the HTTP server where it cannot do something itself: TLS, and HTTP proxy mode.
 
-A tunnel leads to the gateway itself, whatever host was asked for: nothing outside is ever reached. The HTTP server knows no CONNECT,
-so this listens in front of it, answers a CONNECT if the connection begins with one, and passes on everything else as it is.
+The embedded server speaks no TLS, knows no CONNECT (RFC 9110, section 9.3.6), and waits for ever for the first bytes of a connection
+that may be HTTP/2. So this listens in front of it, ends TLS, answers a CONNECT if the connection begins with one, and passes on
+everything else as it is. A tunnel leads to the gateway itself, whatever host was asked for: nothing outside is ever reached.
 """
 
 import asyncio
+import ssl
 from typing import cast
 
 MAX_HEAD_BYTES = 8192
@@ -12,6 +14,7 @@ HEAD_TIMEOUT_S = 15.0
 MAX_CONNECTIONS = 512
 
 _METHOD = b"CONNECT "
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _END = b"\r\n\r\n"
 _OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n"
@@ -25,10 +28,13 @@ class Tunnel:
         self.server_path = server_path
         self.connections: set[asyncio.Transport] = set()
 
-    async def start(self, host: str, port: int) -> asyncio.Server:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
         """Begin to listen; the server is closed by the caller."""
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: _Client(self), host, port)
+        timeout_s = HEAD_TIMEOUT_S if tls else None
+        return await loop.create_server(
+            lambda: _Client(self), host, port, ssl=tls, ssl_handshake_timeout=timeout_s
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -53,7 +59,8 @@ class _Half(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self.other and self.other.transport and self.other.transport.can_write_eof():
             self.other.transport.write_eof()
-            return True  # the other side may still have something to say
+            # The other side may still have something to say; but TLS ends both ways at once.
+            return self.transport is not None and self.transport.can_write_eof()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -110,6 +117,8 @@ class _Client(_Half):
     def _look_at_begin(self) -> None:
         """Decide what to do once there are bytes enough to tell."""
         assert self.transport is not None
+        if len(self._begin) < len(_PREFACE) and _PREFACE.startswith(self._begin):
+            return  # the server would wait for the rest without end
         if not self._is_tunnel and _METHOD.startswith(self._begin[: len(_METHOD)]):
             head, end, rest = self._begin.partition(_END)
             if end:

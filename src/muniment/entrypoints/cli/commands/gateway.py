@@ -130,11 +130,15 @@ def _announce(session: Session, url: str, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _store(session: Session, folder: Path | None) -> "Iterator[Path]":
+    from muniment.adapters.block_store import EmbeddedBlockStore  # noqa: PLC0415  # costs start-up time
+
     if folder is not None:
         yield folder
-    else:
-        with session.archive() as archive:
-            yield archive.store.folder
+        return
+    with session.archive() as archive:
+        with EmbeddedBlockStore(archive.store.folder):
+            pass  # the store of a new home is made, and what a killed run left is finished
+        yield archive.store.folder
 
 
 @contextlib.contextmanager
