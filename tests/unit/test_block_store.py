@@ -691,10 +691,10 @@ def test_a_damaged_block_stops_the_collection(store, folder, dag):
 
 
 def test_an_unknown_codec_stops_the_collection(store, dag):
-    cid = CID.of(0x71, b"\xa0")
+    cid = CID.of(0x72, b"\xa0")
     store.put(cid, b"\xa0")
     store.pin(cid)
-    with pytest.raises(MissingDataError, match="codec 0x71"):
+    with pytest.raises(MissingDataError, match="codec 0x72"):
         store.gc()
 
 

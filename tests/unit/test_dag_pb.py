@@ -73,5 +73,5 @@ def test_links_of_a_block():
     assert block_links(CID.of(0x70, block), block) == [A, A]
     assert block_links(CID.of(RAW, block), block) == ()
     assert not has_links(CID.of(RAW, b""))
-    with pytest.raises(FormatError, match="codec 0x71"):
-        block_links(CID.of(0x71, b"\xa0"), b"\xa0")
+    with pytest.raises(FormatError, match="codec 0x72"):
+        block_links(CID.of(0x72, b"\xa0"), b"\xa0")
