@@ -133,7 +133,8 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped(home, tmp_path, sil
     papers.mkdir()
     (papers / "letter").write_bytes(b"Dear all")
     process = subprocess.Popen(
-        [PROGRAM, "archive", papers, "--verbose"],
+        # A shell's background job ignores interrupts, and so would what it starts: this test may run in one.
+        ["env", "--default-signal=INT", PROGRAM, "archive", papers, "--verbose"],
         env=home | {"MUNIMENT_CALENDARS": silent_calendar, "MUNIMENT_CALENDAR_TIMEOUT_S": "60"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -154,7 +154,7 @@ def test_a_client_that_does_not_read_takes_no_memory(content):
             assert client.recv(100).startswith(b"HTTP/1.1 200")
         time.sleep(0.3)
         assert server.get(f"/ipfs/{content.hello}")[2] == b"hello\n"
-        assert server.memory_bytes() - before < 8 * 12 * MIB
+        assert server.memory_bytes() - before < 8 * 24 * MIB
         for client in clients:
             client.close()
 

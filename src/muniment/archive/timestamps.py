@@ -14,10 +14,10 @@ Everything here works on ports; `muniment.adapters.calendars`, `.header_sources`
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, reduce
+from threading import Thread
 from typing import Protocol, TypeVar
 
 from muniment.archive import ots
@@ -195,18 +195,30 @@ def _parse_answer(calendar: Calendar, answer: bytes, message_bytes: int) -> ots.
 
 
 def _ask_all(asks: Sequence[Callable[[], T]]) -> list[T | MunimentError]:
-    """Call all at once, for each may wait for a server; return results and failures in the same order."""
+    """Call all at once, for each may wait for a server; return results and failures in the same order.
 
-    def ask(call: Callable[[], T]) -> T | MunimentError:
+    Daemon threads, so that whoever interrupts the program does not wait for the slowest server.
+    """
+    answers: dict[int, T | Exception] = {}
+
+    def ask(number: int, call: Callable[[], T]) -> None:
         try:
-            return call()
-        except MunimentError as error:
-            return error
+            answers[number] = call()
+        except Exception as error:  # noqa: BLE001  # raised below, in the thread that asked
+            answers[number] = error
 
-    if not asks:
-        return []
-    with ThreadPoolExecutor(max_workers=len(asks)) as pool:
-        return list(pool.map(ask, asks))
+    threads = [Thread(target=ask, args=item, daemon=True) for item in enumerate(asks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results: list[T | MunimentError] = []
+    for number in range(len(asks)):
+        answer = answers[number]
+        if isinstance(answer, Exception) and not isinstance(answer, MunimentError):
+            raise answer
+        results.append(answer)
+    return results
 
 
 def upgrade(
