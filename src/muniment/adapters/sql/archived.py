@@ -16,7 +16,8 @@ from muniment.adapters.sql.rows import (
     archived_values,
     scanned_values,
 )
-from muniment.adapters.sql.transaction import SOUGHT, WRITTEN, Row, Transaction, Value, batches
+from muniment.adapters.sql.statements import SOUGHT, WRITTEN, Row, Value, batches
+from muniment.adapters.sql.transaction import Transaction
 from muniment.archive.catalog import ArchivedFile, ContentPlace
 from muniment.errors import ConflictError
 

@@ -11,7 +11,8 @@ from muniment.adapters.sql.archived import Wanted
 from muniment.adapters.sql.engine import Database, open_database
 from muniment.adapters.sql.migrations import migrate
 from muniment.adapters.sql.rows import claimed_file
-from muniment.adapters.sql.transaction import Row, Transaction
+from muniment.adapters.sql.statements import Row, Statements
+from muniment.adapters.sql.transaction import Transaction
 from muniment.archive.catalog import (
     ArchivedFile,
     ChunkBytesFor,
@@ -61,16 +62,16 @@ def open_catalog(
 def _enter_organization(database: Database, identifier: str, name: str) -> int:
     find = "SELECT org_id, name FROM organizations WHERE id = ?"
     with database.transaction() as connection:
-        found = Transaction(connection, database.dialect, 0).rows(find, identifier)
+        found = Statements(connection, database.dialect).rows(find, identifier)
     if found and found[0][1] == name:
         return int(found[0][0])
     with database.transaction(write=True) as connection:
-        transaction = Transaction(connection, database.dialect, 0)
-        if transaction.run("UPDATE organizations SET name = ? WHERE id = ?", name, identifier) == 0:
-            transaction.run("INSERT INTO organizations (id, name) VALUES (?, ?)", identifier, name)
-            org_id = transaction.row(find, identifier)[0]
-            transaction.run("INSERT INTO totals (org_id) VALUES (?)", org_id)
-        return int(transaction.row(find, identifier)[0])
+        statements = Statements(connection, database.dialect)
+        if statements.run("UPDATE organizations SET name = ? WHERE id = ?", name, identifier) == 0:
+            statements.run("INSERT INTO organizations (id, name) VALUES (?, ?)", identifier, name)
+            org_id = statements.row(find, identifier)[0]
+            statements.run("INSERT INTO totals (org_id) VALUES (?)", org_id)
+        return int(statements.row(find, identifier)[0])
 
 
 class SqlCatalog:

@@ -5,7 +5,8 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from muniment.adapters.sql.rows import CLAIMED
-from muniment.adapters.sql.transaction import WRITTEN, Row, Transaction, batches
+from muniment.adapters.sql.statements import WRITTEN, Row, batches
+from muniment.adapters.sql.transaction import Transaction
 
 # An unfinished commit holds the older versions of paths that changed meanwhile: these paths wait for it.
 _CLAIM = """UPDATE files SET commit_number = ?, leaf = batch.leaf FROM (

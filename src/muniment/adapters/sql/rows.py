@@ -1,6 +1,6 @@
 """Between rows of `files` and the values of the domain."""
 
-from muniment.adapters.sql.transaction import Row, Value
+from muniment.adapters.sql.statements import Row, Value
 from muniment.archive.catalog import ArchivedFile, ClaimedFile, ContentPlace, Kind, ScannedFile
 
 KINDS = {kind.value: kind for kind in Kind}

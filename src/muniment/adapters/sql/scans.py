@@ -5,7 +5,8 @@
 from collections.abc import Sequence
 
 from muniment.adapters.sql.rows import SCANNED, scanned_values
-from muniment.adapters.sql.transaction import Row, Transaction, batches
+from muniment.adapters.sql.statements import Row, batches
+from muniment.adapters.sql.transaction import Transaction
 from muniment.archive.catalog import ScanCounts, ScannedFile
 
 _LATEST = f"SELECT {SCANNED} FROM files WHERE org_id = ? AND latest = 1 AND path IN ({{values}})"

@@ -1,0 +1,80 @@
+"""Statements sent straight to the driver, inside one transaction.
+
+SQLAlchemy's own handling of a row costs more than the database's, so statements over many rows are SQL text.
+"""
+
+# ruff: noqa: S608  # statements are put together from constants of this package, never from values
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from muniment.adapters.sql.engine import Dialect
+
+Value = bytes | str | int | float | None
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+SOUGHT = 500
+"""Values that one look-up asks for: always as many, so the database compiles each such statement once."""
+
+WRITTEN = 5_000
+"""Rows that are handed to the driver at once, which bounds the memory."""
+
+
+class Statements:
+    """Runs SQL text with `?` for parameters.
+
+    Attributes:
+        connection: For statements of SQLAlchemy Core.
+    """
+
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        self.connection = connection
+        self._dialect = dialect
+
+    def rows(self, sql: str, *values: Value) -> list[Row]:
+        """Run a query and return all of its rows, as plain tuples."""
+        result = self.connection.exec_driver_sql(self._dialect.sql(sql), values)
+        cursor = result.cursor
+        assert cursor is not None, "a query has a cursor"
+        found: list[Row] = list(cursor.fetchall())
+        result.close()
+        return found
+
+    def row(self, sql: str, *values: Value) -> Row:
+        """Run a query that has exactly one row, and return it."""
+        (found,) = self.rows(sql, *values)
+        return found
+
+    def run(self, sql: str, *values: Value) -> int:
+        """Run a statement and return how many rows it touched."""
+        return self.connection.exec_driver_sql(self._dialect.sql(sql), values).rowcount
+
+    def run_many(self, sql: str, rows: Sequence[tuple[Value, ...]]) -> int:
+        """Run a statement for each row of values and return how many rows were touched."""
+        if not rows:
+            return 0
+        return self.connection.exec_driver_sql(self._dialect.sql(sql), list(rows)).rowcount
+
+    def sought(self, sql: str, values: Sequence[Value], *before: Value) -> Iterator[Row]:
+        """Run a query for many values, some at a time, and iterate over its rows.
+
+        Args:
+            sql: The query; `{values}` in it becomes a list of parameters, the last ones of the query.
+            values: The values to ask for, each once.
+            before: The values of the parameters before them.
+        """
+        sql = sql.replace("{values}", ", ".join("?" * SOUGHT))
+        for part in batches(values, SOUGHT):
+            padding = (part[-1],) * (SOUGHT - len(part))
+            yield from self.rows(sql, *before, *part, *padding)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut what may be endless into lists of `size`, the last one shorter; never an empty one."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
