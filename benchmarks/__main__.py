@@ -1,13 +1,13 @@
-"""`python -m benchmarks archive` or `scan`; each has its own `--help`."""
+"""`python -m benchmarks archive`, `gateway` or `scan`; each has its own `--help`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import archive, scan
+from benchmarks import archive, gateway, scan
 from benchmarks.peers import PROJECT
 
-BENCHMARKS = {"archive": archive, "scan": scan}
+BENCHMARKS = {"archive": archive, "gateway": gateway, "scan": scan}
 
 
 def main() -> int:

@@ -29,6 +29,7 @@ TEXT_SIZE_MIN, TEXT_SIZE_MAX = 1 * KIB, 50 * KIB
 FILES_PER_FOLDER = 200
 MEDIA_SIZE_MAX = 64 * MIB
 TINY_FILES_PER_FOLDER = 1_000
+LARGE_MIB = (64, 256)
 
 VOCABULARY_WORDS = 8_000
 WORD_SLOTS = 1 << 16  # a word is drawn by 16 random bits
@@ -102,6 +103,14 @@ def make_corpus(cache: Path, files: int = TEXT_FILES, size_bytes: int = GIB) -> 
 def make_tiny_files(cache: Path, files: int) -> Path:
     """The folder of `files` files of 32 bytes, all different; made unless `cache` has it."""
     return _cached(cache / f"tiny-v{GENERATION}-{files}", tiny_files(files))
+
+
+def make_large_files(cache: Path) -> Path:
+    """The folder of the large files, incompressible, `large64.bin` and so on by size in MiB; made unless `cache` has it."""
+    content = (
+        (f"large{size}.bin", Keystream(f"large {size}").read(size * MIB)) for size in LARGE_MIB
+    )
+    return _cached(cache / f"large-v{GENERATION}", content)
 
 
 def _corpus(files: int, size_bytes: int) -> Iterator[tuple[str, bytes]]:

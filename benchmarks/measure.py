@@ -142,7 +142,7 @@ class _MemorySampler:
         if len(pids) > 1:
             if time.monotonic() < self._next_pss_s:
                 return
-            total_bytes = sum(map(_proportional_bytes, pids))
+            total_bytes = sum(map(proportional_bytes, pids))
             self._next_pss_s = time.monotonic() + PSS_INTERVAL_S
         self.peak_bytes = max(self.peak_bytes, total_bytes)
 
@@ -161,10 +161,10 @@ def _read_each(folder: str, name: str) -> Iterator[str]:
     except OSError:
         return
     for entry in entries:
-        yield _read(f"{folder}/{entry}/{name}")
+        yield read_proc(f"{folder}/{entry}/{name}")
 
 
-def _read(path: str) -> str:
+def read_proc(path: str) -> str:
     """A file of /proc, or nothing when its process has ended meanwhile."""
     try:
         with open(path, encoding="ascii") as file:
@@ -174,12 +174,13 @@ def _read(path: str) -> str:
 
 
 def _resident_bytes(pid: int) -> int:
-    fields = _read(f"/proc/{pid}/statm").split()
+    fields = read_proc(f"/proc/{pid}/statm").split()
     return int(fields[1]) * PAGE_BYTES if fields else 0
 
 
-def _proportional_bytes(pid: int) -> int:
-    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+def proportional_bytes(pid: int) -> int:
+    """The proportional set size of a process; 0 when it has ended."""
+    for line in read_proc(f"/proc/{pid}/smaps_rollup").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
