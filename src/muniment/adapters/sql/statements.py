@@ -3,8 +3,6 @@
 SQLAlchemy's own handling of a row costs more than the database's, so statements over many rows are SQL text.
 """
 
-# ruff: noqa: S608  # statements are put together from constants of this package, never from values
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar

@@ -1,0 +1,103 @@
+"""What accounts need of a database. Every change is written together with its entry in the audit log, or not at all."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from muniment.accounts.api_keys import ApiKey
+from muniment.accounts.audit import AuditEntry
+from muniment.accounts.organizations import Act, Member, Organization
+from muniment.accounts.permissions import Role
+from muniment.accounts.quotas import Amount, Quota
+
+
+class AccountStore(Protocol):
+    """Organisations, members, keys, reservations and the audit log."""
+
+    def create_organization(self, act: Act, organization: Organization) -> None:
+        """Add an organisation.
+
+        Raises:
+            ConflictError: There is one of that id.
+        """
+
+    def organization(self, organization_id: str) -> Organization:
+        """Return an organisation.
+
+        Raises:
+            NotFoundError: There is none of that id.
+        """
+
+    def organizations(self) -> list[Organization]:
+        """Return all organisations by id: for whoever runs the service, never for a principal."""
+
+    def set_quota(self, act: Act, quota: Quota) -> None:
+        """Change what the organisation of the act may hold."""
+
+    def add_member(self, act: Act, member: Member) -> None:
+        """Add a member."""
+
+    def members(self, organization_id: str) -> list[Member]:
+        """Return the members by id."""
+
+    def set_role(self, act: Act, member_id: str, role: Role) -> Member:
+        """Change what a member, and with it every key of theirs, may do.
+
+        Raises:
+            NotFoundError: There is no such member.
+            ConflictError: It is the last owner.
+        """
+
+    def remove_member(self, act: Act, member_id: str) -> None:
+        """Remove a member, and revoke every key of theirs.
+
+        Raises:
+            NotFoundError: There is no such member.
+            ConflictError: It is the last owner.
+        """
+
+    def add_key(self, act: Act, key: ApiKey) -> None:
+        """Add a key."""
+
+    def find_key(self, key_id: str) -> ApiKey | None:
+        """Return the key of any organisation: only for authentication."""
+
+    def key(self, organization_id: str, key_id: str) -> ApiKey:
+        """Return a key of the organisation.
+
+        Raises:
+            NotFoundError: It has no such key.
+        """
+
+    def keys(self, organization_id: str) -> list[ApiKey]:
+        """Return the keys, newest first; those revoked or expired as well."""
+
+    def rotate_key(self, act: Act, key_id: str, new: ApiKey, *, ends_at: int) -> None:
+        """Add a key in the place of one that goes on working until `ends_at`, seconds since 1970."""
+
+    def revoke_key(self, act: Act, key_id: str) -> None:
+        """Revoke a key at once.
+
+        Raises:
+            NotFoundError: The organisation has no such key.
+        """
+
+    def use_key(self, key: ApiKey, now: int) -> bool:
+        """Count one use of a key; returns whether it was still allowed. Uses of keys without a limit are noted once a minute."""
+
+    def reserve(
+        self, organization_id: str, reservation_id: str, amount: Amount, expires_at: int
+    ) -> None:
+        """Promise room to an upload before it begins.
+
+        Raises:
+            QuotaExceededError: There is none.
+        """
+
+    def settle(self, organization_id: str, reservation_id: str, used: Amount | None) -> None:
+        """Replace a reservation by what was really used; None gives everything back. Settling twice changes nothing."""
+
+    def audit(self, organization_id: str, after: int, limit: int) -> list[AuditEntry]:
+        """Return entries in order, beginning behind number `after`."""
+
+    def export_audit(self, organization_id: str) -> Iterator[AuditEntry]:
+        """Return all entries in order."""

@@ -1,0 +1,460 @@
+"""`AccountStore` on a SQL database."""
+
+# ruff: noqa: S608  # statements are put together from constants of this package, never from values
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from muniment.accounts.api_keys import ApiKey
+from muniment.accounts.audit import AuditEntry
+from muniment.accounts.organizations import Act, Fields, Member, Organization
+from muniment.accounts.permissions import Permission, Role
+from muniment.accounts.quotas import Amount, Quota
+from muniment.adapters.sql import audit_log
+from muniment.adapters.sql.engine import Database
+from muniment.adapters.sql.statements import Row, Statements
+from muniment.errors import ConflictError, NotFoundError
+
+TABLES = (
+    """CREATE TABLE service_organizations (
+        organization_id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        quota_bytes BIGINT,
+        quota_files BIGINT,
+        used_bytes BIGINT NOT NULL DEFAULT 0,
+        used_files BIGINT NOT NULL DEFAULT 0,
+        reserved_bytes BIGINT NOT NULL DEFAULT 0,
+        reserved_files BIGINT NOT NULL DEFAULT 0
+    )""",
+    """CREATE TABLE members (
+        organization_id TEXT NOT NULL REFERENCES service_organizations (organization_id),
+        member_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        role TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        PRIMARY KEY (organization_id, member_id)
+    )""",
+    """CREATE TABLE api_keys (
+        key_id TEXT NOT NULL PRIMARY KEY,
+        organization_id TEXT NOT NULL REFERENCES service_organizations (organization_id),
+        name TEXT NOT NULL,
+        role TEXT NOT NULL,
+        scopes TEXT,
+        digest {bytes} NOT NULL,
+        created_at BIGINT NOT NULL,
+        expires_at BIGINT,
+        max_uses BIGINT,
+        uses BIGINT NOT NULL DEFAULT 0,
+        last_used_at BIGINT,
+        revoked_at BIGINT,
+        member_id TEXT NOT NULL
+    )""",
+    "CREATE INDEX api_keys_by_organization ON api_keys (organization_id, created_at, key_id)",
+    """CREATE TABLE reservations (
+        organization_id TEXT NOT NULL REFERENCES service_organizations (organization_id),
+        reservation_id TEXT NOT NULL,
+        size_bytes BIGINT NOT NULL,
+        files BIGINT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        PRIMARY KEY (organization_id, reservation_id)
+    )""",
+    "CREATE INDEX reservations_by_end ON reservations (expires_at)",
+)
+
+_USE_NOTED_S = 60
+_AUDIT_PAGE = 1_000
+_KEY = """SELECT key_id, organization_id, name, role, scopes, digest, created_at, expires_at, max_uses, uses,
+    last_used_at, revoked_at, member_id FROM api_keys"""
+_ORGANIZATION = """SELECT organization_id, name, created_at, quota_bytes, quota_files, used_bytes, used_files,
+    reserved_bytes, reserved_files FROM service_organizations"""
+_MEMBER = "SELECT member_id, organization_id, name, role, created_at FROM members"
+
+
+class SqlAccounts:
+    """See `AccountStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Organisations
+
+    def create_organization(self, act: Act, organization: Organization) -> None:
+        """See `AccountStore.create_organization`."""
+        with self._writing() as statements:
+            if statements.rows(f"{_ORGANIZATION} WHERE organization_id = ?", act.organization_id):
+                raise ConflictError(f"there is an organisation {act.organization_id} already")
+            statements.run(
+                "INSERT INTO service_organizations (organization_id, name, created_at, quota_bytes, quota_files)"
+                " VALUES (?, ?, ?, ?, ?)",
+                organization.organization_id,
+                organization.name,
+                organization.created_at,
+                organization.quota.size_bytes,
+                organization.quota.files,
+            )
+            audit_log.begin(statements, act.organization_id)
+            _note(
+                statements,
+                act,
+                "organization.created",
+                f"organization:{act.organization_id}",
+                after=_quota_fields(organization.quota) | {"name": organization.name},
+            )
+
+    def organization(self, organization_id: str) -> Organization:
+        """See `AccountStore.organization`."""
+        with self._reading() as statements:
+            return _found_organization(statements, organization_id)
+
+    def organizations(self) -> list[Organization]:
+        """See `AccountStore.organizations`."""
+        with self._reading() as statements:
+            return [
+                _organization(row)
+                for row in statements.rows(f"{_ORGANIZATION} ORDER BY organization_id")
+            ]
+
+    def set_quota(self, act: Act, quota: Quota) -> None:
+        """See `AccountStore.set_quota`."""
+        with self._writing() as statements:
+            before = _found_organization(statements, act.organization_id)
+            statements.run(
+                "UPDATE service_organizations SET quota_bytes = ?, quota_files = ? WHERE organization_id = ?",
+                quota.size_bytes,
+                quota.files,
+                act.organization_id,
+            )
+            _note(
+                statements,
+                act,
+                "organization.quota_changed",
+                f"organization:{act.organization_id}",
+                _quota_fields(before.quota),
+                _quota_fields(quota),
+            )
+
+    # Members
+
+    def add_member(self, act: Act, member: Member) -> None:
+        """See `AccountStore.add_member`."""
+        with self._writing() as statements:
+            statements.run(
+                "INSERT INTO members (member_id, organization_id, name, role, created_at) VALUES (?, ?, ?, ?, ?)",
+                member.member_id,
+                act.organization_id,
+                member.name,
+                member.role,
+                member.created_at,
+            )
+            after = {"name": member.name, "role": member.role}
+            _note(statements, act, "member.added", f"member:{member.member_id}", after=after)
+
+    def members(self, organization_id: str) -> list[Member]:
+        """See `AccountStore.members`."""
+        with self._reading() as statements:
+            rows = statements.rows(
+                f"{_MEMBER} WHERE organization_id = ? ORDER BY member_id", organization_id
+            )
+            return [_member(row) for row in rows]
+
+    def set_role(self, act: Act, member_id: str, role: Role) -> Member:
+        """See `AccountStore.set_role`."""
+        with self._writing() as statements:
+            before = _found_member(statements, act, member_id)
+            if role is not Role.OWNER:
+                _check_owners(statements, act, before)
+            where = (act.organization_id, member_id)
+            statements.run(
+                "UPDATE members SET role = ? WHERE organization_id = ? AND member_id = ?",
+                role,
+                *where,
+            )
+            statements.run(
+                "UPDATE api_keys SET role = ? WHERE organization_id = ? AND member_id = ?",
+                role,
+                *where,
+            )
+            change = {"role": before.role}, {"role": role}
+            _note(statements, act, "member.role_changed", f"member:{member_id}", *change)
+            return _found_member(statements, act, member_id)
+
+    def remove_member(self, act: Act, member_id: str) -> None:
+        """See `AccountStore.remove_member`."""
+        with self._writing() as statements:
+            member = _found_member(statements, act, member_id)
+            _check_owners(statements, act, member)
+            where = (act.organization_id, member_id)
+            statements.run(
+                "UPDATE api_keys SET revoked_at = ? WHERE organization_id = ? AND member_id = ? AND revoked_at IS NULL",
+                act.at,
+                *where,
+            )
+            statements.run(
+                "DELETE FROM members WHERE organization_id = ? AND member_id = ?", *where
+            )
+            before = {"name": member.name, "role": member.role}
+            _note(statements, act, "member.removed", f"member:{member_id}", before)
+
+    # Keys
+
+    def add_key(self, act: Act, key: ApiKey) -> None:
+        """See `AccountStore.add_key`."""
+        with self._writing() as statements:
+            _insert_key(statements, key)
+            _note(statements, act, "key.created", f"key:{key.key_id}", after=_key_fields(key))
+
+    def find_key(self, key_id: str) -> ApiKey | None:
+        """See `AccountStore.find_key`."""
+        with self._reading() as statements:
+            rows = statements.rows(f"{_KEY} WHERE key_id = ?", key_id)
+        return _key(rows[0]) if rows else None
+
+    def key(self, organization_id: str, key_id: str) -> ApiKey:
+        """See `AccountStore.key`."""
+        with self._reading() as statements:
+            return _found_key(statements, organization_id, key_id)
+
+    def keys(self, organization_id: str) -> list[ApiKey]:
+        """See `AccountStore.keys`."""
+        with self._reading() as statements:
+            rows = statements.rows(
+                f"{_KEY} WHERE organization_id = ? ORDER BY created_at DESC, key_id",
+                organization_id,
+            )
+        return [_key(row) for row in rows]
+
+    def rotate_key(self, act: Act, key_id: str, new: ApiKey, *, ends_at: int) -> None:
+        """See `AccountStore.rotate_key`."""
+        with self._writing() as statements:
+            old = _found_key(statements, act.organization_id, key_id)
+            ends_at = min(ends_at, old.expires_at or ends_at)
+            statements.run("UPDATE api_keys SET expires_at = ? WHERE key_id = ?", ends_at, key_id)
+            _insert_key(statements, new)
+            _note(
+                statements,
+                act,
+                "key.rotated",
+                f"key:{key_id}",
+                {"expires_at": old.expires_at},
+                {"expires_at": ends_at, "replaced_by": new.key_id},
+            )
+
+    def revoke_key(self, act: Act, key_id: str) -> None:
+        """See `AccountStore.revoke_key`."""
+        with self._writing() as statements:
+            key = _found_key(statements, act.organization_id, key_id)
+            if key.revoked_at is not None:
+                return
+            statements.run("UPDATE api_keys SET revoked_at = ? WHERE key_id = ?", act.at, key_id)
+            change: tuple[Fields, Fields] = {"revoked_at": None}, {"revoked_at": act.at}
+            _note(statements, act, "key.revoked", f"key:{key_id}", *change)
+
+    def use_key(self, key: ApiKey, now: int) -> bool:
+        """See `AccountStore.use_key`."""
+        if key.max_uses is None and now - (key.last_used_at or 0) < _USE_NOTED_S:
+            return True
+        with self._writing() as statements:
+            return bool(
+                statements.run(
+                    "UPDATE api_keys SET uses = uses + 1, last_used_at = ?"
+                    " WHERE key_id = ? AND (max_uses IS NULL OR uses < max_uses)",
+                    now,
+                    key.key_id,
+                )
+            )
+
+    # Quotas
+
+    def reserve(
+        self, organization_id: str, reservation_id: str, amount: Amount, expires_at: int
+    ) -> None:
+        """See `AccountStore.reserve`."""
+        with self._writing() as statements:
+            # The row is locked: two uploads never both get the last free byte.
+            found = _found_organization(statements, organization_id, lock=True)
+            found.quota.check(found.used + found.reserved, amount)
+            statements.run(
+                "INSERT INTO reservations VALUES (?, ?, ?, ?, ?)",
+                organization_id,
+                reservation_id,
+                amount.size_bytes,
+                amount.files,
+                expires_at,
+            )
+            _add(statements, organization_id, "reserved", amount)
+
+    def settle(self, organization_id: str, reservation_id: str, used: Amount | None) -> None:
+        """See `AccountStore.settle`."""
+        with self._writing() as statements:
+            settle(statements, organization_id, reservation_id, used)
+
+    # The audit log
+
+    def audit(self, organization_id: str, after: int, limit: int) -> list[AuditEntry]:
+        """See `AccountStore.audit`."""
+        with self._reading() as statements:
+            return audit_log.page(statements, organization_id, after, limit)
+
+    def export_audit(self, organization_id: str) -> Iterator[AuditEntry]:
+        """See `AccountStore.export_audit`."""
+        number = 0
+        while entries := self.audit(organization_id, number, _AUDIT_PAGE):
+            yield from entries
+            number = entries[-1].number
+
+    @contextmanager
+    def _writing(self) -> Iterator[Statements]:
+        with self._database.transaction(write=True) as connection:
+            yield Statements(connection, self._database.dialect)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Statements]:
+        with self._database.transaction() as connection:
+            yield Statements(connection, self._database.dialect)
+
+
+def settle(
+    statements: Statements, organization_id: str, reservation_id: str, used: Amount | None
+) -> None:
+    """Settle a reservation within a transaction: see `AccountStore.settle`."""
+    where = (organization_id, reservation_id)
+    rows = statements.rows(
+        "SELECT size_bytes, files FROM reservations WHERE organization_id = ? AND reservation_id = ?",
+        *where,
+    )
+    removed = statements.run(
+        "DELETE FROM reservations WHERE organization_id = ? AND reservation_id = ?", *where
+    )
+    if removed:
+        _add(statements, organization_id, "reserved", Amount() - Amount(*rows[0]))
+        _add(statements, organization_id, "used", used or Amount())
+
+
+_note = audit_log.append
+
+
+def _add(statements: Statements, organization_id: str, what: str, amount: Amount) -> None:
+    statements.run(
+        f"UPDATE service_organizations SET {what}_bytes = {what}_bytes + ?, {what}_files = {what}_files + ?"
+        " WHERE organization_id = ?",
+        amount.size_bytes,
+        amount.files,
+        organization_id,
+    )
+
+
+def _found_organization(
+    statements: Statements, organization_id: str, *, lock: bool = False
+) -> Organization:
+    ending = " {lock}" if lock else ""
+    rows = statements.rows(f"{_ORGANIZATION} WHERE organization_id = ?{ending}", organization_id)
+    if not rows:
+        raise NotFoundError(f"there is no organisation {organization_id!r}")
+    return _organization(rows[0])
+
+
+def _organization(row: Row) -> Organization:
+    identifier, name, created_at, *amounts = row
+    quota_bytes, quota_files, used_bytes, used_files, reserved_bytes, reserved_files = amounts
+    return Organization(
+        identifier,
+        name,
+        created_at,
+        Quota(quota_bytes, quota_files),
+        Amount(used_bytes, used_files),
+        Amount(reserved_bytes, reserved_files),
+    )
+
+
+def _found_member(statements: Statements, act: Act, member_id: str) -> Member:
+    rows = statements.rows(
+        f"{_MEMBER} WHERE organization_id = ? AND member_id = ? {{lock}}",
+        act.organization_id,
+        member_id,
+    )
+    if not rows:
+        raise NotFoundError(f"there is no member {member_id!r}")
+    return _member(rows[0])
+
+
+def _member(row: Row) -> Member:
+    member_id, organization_id, name, role, created_at = row
+    return Member(member_id, organization_id, name, Role(role), created_at)
+
+
+def _check_owners(statements: Statements, act: Act, member: Member) -> None:
+    """Check that an organisation keeps an owner when this member is one no more."""
+    if member.role is not Role.OWNER:
+        return
+    owners = statements.rows(
+        "SELECT member_id FROM members WHERE organization_id = ? AND role = ? {lock}",
+        act.organization_id,
+        Role.OWNER,
+    )
+    if len(owners) == 1:
+        raise ConflictError("an organisation keeps at least one owner: make another one first")
+
+
+def _found_key(statements: Statements, organization_id: str, key_id: str) -> ApiKey:
+    rows = statements.rows(
+        f"{_KEY} WHERE organization_id = ? AND key_id = ?", organization_id, key_id
+    )
+    if not rows:
+        raise NotFoundError(f"there is no key {key_id!r}")
+    return _key(rows[0])
+
+
+def _key(row: Row) -> ApiKey:
+    key_id, organization_id, name, role, scopes, digest, *rest = row
+    created_at, expires_at, max_uses, uses, last_used_at, revoked_at, member_id = rest
+    return ApiKey(
+        key_id,
+        organization_id,
+        name,
+        Role(role),
+        None if scopes is None else frozenset(map(Permission, json.loads(scopes))),
+        bytes(digest),
+        created_at,
+        expires_at,
+        max_uses,
+        uses,
+        last_used_at,
+        revoked_at,
+        member_id,
+    )
+
+
+def _insert_key(statements: Statements, key: ApiKey) -> None:
+    statements.run(
+        "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        key.key_id,
+        key.organization_id,
+        key.name,
+        key.role,
+        None if key.scopes is None else json.dumps(sorted(key.scopes)),
+        key.digest,
+        key.created_at,
+        key.expires_at,
+        key.max_uses,
+        key.uses,
+        key.last_used_at,
+        key.revoked_at,
+        key.member_id,
+    )
+
+
+def _key_fields(key: ApiKey) -> Fields:
+    return {
+        "name": key.name,
+        "role": key.role,
+        "scopes": None if key.scopes is None else sorted(key.scopes),
+        "expires_at": key.expires_at,
+        "max_uses": key.max_uses,
+        "member_id": key.member_id,
+    }
+
+
+def _quota_fields(quota: Quota) -> Fields:
+    return {"quota_bytes": quota.size_bytes, "quota_files": quota.files}
