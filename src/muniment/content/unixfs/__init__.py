@@ -6,12 +6,14 @@ input and same profile, same CID, in every implementation.
 """
 
 from muniment.content.unixfs.directory import (
+    DirectoryBuilder,
     DirectoryDag,
     DirectoryEntry,
     directory_dag,
     symlink_node,
 )
 from muniment.content.unixfs.file import FileBuilder, FileDag, file_dag, import_file
+from muniment.content.unixfs.node import Metadata
 from muniment.content.unixfs.profile import V0_2015, V1_2025, Profile
 from muniment.content.unixfs.reader import (
     Info,
@@ -25,11 +27,13 @@ from muniment.content.unixfs.reader import (
 __all__ = [
     "V0_2015",
     "V1_2025",
+    "DirectoryBuilder",
     "DirectoryDag",
     "DirectoryEntry",
     "FileBuilder",
     "FileDag",
     "Info",
+    "Metadata",
     "Profile",
     "describe",
     "directory_dag",

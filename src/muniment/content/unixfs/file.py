@@ -7,7 +7,7 @@ from typing import BinaryIO
 from muniment.content import varint
 from muniment.content.cid import CID
 from muniment.content.dag_pb import PBLink
-from muniment.content.unixfs.node import encode_file, encode_wrapped_leaf
+from muniment.content.unixfs.node import Metadata, encode_file, encode_wrapped_leaf
 from muniment.content.unixfs.profile import V1_2025, Profile
 
 
@@ -29,17 +29,29 @@ class FileDag:
 
 
 class FileBuilder:
-    """Builds the tree over leaves that arrive one by one; holds one unfinished node for each level."""
+    """Builds the tree over leaves that arrive one by one; holds one unfinished node for each level.
 
-    def __init__(self, put: Callable[[CID, bytes], None], profile: Profile = V1_2025) -> None:
+    `metadata` is stored in the root. Of a file of one leaf that is the leaf itself, which must have been encoded with it.
+    """
+
+    def __init__(
+        self,
+        put: Callable[[CID, bytes], None],
+        profile: Profile = V1_2025,
+        metadata: Metadata | None = None,
+    ) -> None:
         self._put = put
         self._profile = profile
+        self._metadata = metadata
         self._levels = [_Level()]
 
     def add_leaf(self, cid: CID, size: int) -> None:
         """Append the leaf `cid`, which holds `size` bytes of the file."""
-        tsize = size if self._profile.raw_leaves else _wrapped_leaf_bytes(size)
-        self._add(0, PBLink(cid, b"", tsize), size)
+        self.add_block(cid, size, size if self._profile.raw_leaves else _wrapped_leaf_bytes(size))
+
+    def add_block(self, cid: CID, size: int, block_bytes: int) -> None:
+        """Append the leaf `cid` whose block, of `block_bytes`, holds `size` bytes of the file."""
+        self._add(0, PBLink(cid, b"", block_bytes), size)
 
     def finish(self) -> FileDag:
         """Close the tree and return it, without `inner`; a file without leaves is one empty leaf (not put)."""
@@ -51,8 +63,9 @@ class FileBuilder:
             if len(level.links) == 1 and not level.has_closed:
                 link, size = level.links[0], level.sizes[0]
                 return FileDag(link.cid, size, link.tsize or 0)
+            is_root = depth == len(self._levels) - 1 and not level.has_closed
             if level.links:
-                self._close(depth)
+                self._close(depth, self._metadata if is_root else None)
             depth += 1
 
     def _add(self, depth: int, link: PBLink, size: int) -> None:
@@ -64,10 +77,10 @@ class FileBuilder:
         level.links.append(link)
         level.sizes.append(size)
 
-    def _close(self, depth: int) -> None:
+    def _close(self, depth: int, metadata: Metadata | None = None) -> None:
         """Turn the unfinished node of a level into a block, and link it from the level above."""
         level = self._levels[depth]
-        block = encode_file(level.links, level.sizes)
+        block = encode_file(level.links, level.sizes, metadata)
         cid = self._profile.node_cid(block)
         self._put(cid, block)
         tsize = len(block) + sum(link.tsize or 0 for link in level.links)

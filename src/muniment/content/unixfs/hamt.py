@@ -5,11 +5,11 @@ MurmurHash3 x64-128 (seed 0), most significant first. A slot holds one entry, li
 followed by the name, or a further shard, linked as the slot number alone (UnixFS specification, HAMTDirectory).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from muniment.content.cid import CID
 from muniment.content.dag_pb import PBLink
-from muniment.content.unixfs.node import Kind, UnixFSNode, decode_unixfs, encode_shard
+from muniment.content.unixfs.node import Kind, Metadata, UnixFSNode, decode_unixfs, encode_shard
 from muniment.content.unixfs.profile import Profile
 from muniment.errors import FormatError
 
@@ -21,49 +21,81 @@ _HASH_BITS = 64
 _MASK = (1 << 64) - 1
 
 
-def build(links: Sequence[PBLink], profile: Profile) -> tuple[CID, int, list[tuple[CID, bytes]]]:
-    """Build the shards over named links; return the root, its tsize, and all nodes, children before parents.
+def build(
+    entries: Iterable[tuple[int, PBLink]],
+    profile: Profile,
+    put: Callable[[CID, bytes], None],
+    metadata: Metadata | None = None,
+) -> PBLink:
+    """Build the shards over (hash of the name, named link), given in the order of the hashes; return a nameless link to the root.
+
+    Every node is handed to `put`, children before parents. Memory: one unfinished shard for each level.
 
     Raises:
-        FormatError: Two names have the same 64-bit hash.
+        FormatError: Two names are equal, or have the same 64-bit hash.
     """
-    inner: list[tuple[CID, bytes]] = []
-    entries = [(murmur3_64(link.name or b""), link) for link in links]
-    root = _build_shard(entries, 0, profile, inner)
-    return root.cid, root.tsize or 0, inner
+    shards = _OpenShards(profile, put)
+    remaining = iter(entries)
+    current, shared = next(remaining, None), 0
+    while current is not None:
+        following = next(remaining, None)
+        shared_next = shards.shared_levels(current, following) if following else 0
+        # Its slot is its own from the first level on at which neither neighbour goes the same way.
+        shards.add(current, max(shared, shared_next))
+        shards.close_below(shared_next, current[0])
+        current, shared = following, shared_next
+    return shards.close(metadata)
 
 
-def _build_shard(
-    entries: Sequence[tuple[int, PBLink]],
-    depth: int,
-    profile: Profile,
-    inner: list[tuple[CID, bytes]],
-) -> PBLink:
-    """Build one shard and those below it; return a nameless link to it."""
-    fanout = profile.hamt_fanout
-    bits, width = _slot_bits(fanout), _slot_width(fanout)
-    if (depth + 1) * bits > _HASH_BITS:
-        raise FormatError(
-            f"names {entries[0][1].name!r} and {entries[1][1].name!r} have the same hash"
-        )
-    slots: dict[int, list[tuple[int, PBLink]]] = {}
-    for entry in entries:
-        slots.setdefault(_slot(entry[0], depth, bits), []).append(entry)
-    children, bitfield = [], 0
-    for slot in sorted(slots):
-        prefix = b"%0*X" % (width, slot)
-        if len(slots[slot]) == 1:
-            link = slots[slot][0][1]
-            children.append(PBLink(link.cid, prefix + (link.name or b""), link.tsize))
-        else:
-            link = _build_shard(slots[slot], depth + 1, profile, inner)
-            children.append(PBLink(link.cid, prefix, link.tsize))
-        bitfield |= 1 << slot
-    raw_bitfield = bitfield.to_bytes((bitfield.bit_length() + 7) // 8, "big")
-    block = encode_shard(children, raw_bitfield, fanout, MURMUR3_X64_64)
-    cid = profile.node_cid(block)
-    inner.append((cid, block))
-    return PBLink(cid, b"", len(block) + sum(child.tsize or 0 for child in children))
+class _OpenShards:
+    """The unfinished shards from the root down to the one that was added to last."""
+
+    def __init__(self, profile: Profile, put: Callable[[CID, bytes], None]) -> None:
+        self._profile, self._put = profile, put
+        self._bits = _slot_bits(profile.hamt_fanout)
+        self._width = _slot_width(profile.hamt_fanout)
+        self._levels: list[list[tuple[int, PBLink]]] = [[]]
+
+    def shared_levels(self, one: tuple[int, PBLink], other: tuple[int, PBLink]) -> int:
+        """Return at how many levels, from the root on, two entries go the same way."""
+        levels = (_HASH_BITS - (one[0] ^ other[0]).bit_length()) // self._bits
+        if (levels + 1) * self._bits > _HASH_BITS:
+            if one[1].name == other[1].name:
+                raise FormatError(f"directory has the name {one[1].name!r} twice")
+            raise FormatError(f"names {one[1].name!r} and {other[1].name!r} have the same hash")
+        return levels
+
+    def add(self, entry: tuple[int, PBLink], depth: int) -> None:
+        """Put an entry into the shard at `depth`."""
+        while len(self._levels) <= depth:
+            self._levels.append([])
+        digest, link = entry
+        slot = _slot(digest, depth, self._bits)
+        name = b"%0*X" % (self._width, slot) + (link.name or b"")
+        self._levels[depth].append((slot, PBLink(link.cid, name, link.tsize)))
+
+    def close_below(self, depth: int, digest: int) -> None:
+        """Finish the shards deeper than `depth`, which lie on the way of `digest`."""
+        while len(self._levels) > depth + 1:
+            child = self._encode(self._levels.pop())
+            slot = _slot(digest, len(self._levels) - 1, self._bits)
+            link = PBLink(child.cid, b"%0*X" % (self._width, slot), child.tsize)
+            self._levels[-1].append((slot, link))
+
+    def close(self, metadata: Metadata | None) -> PBLink:
+        """Finish the root, the only one left."""
+        return self._encode(self._levels.pop(), metadata)
+
+    def _encode(
+        self, children: list[tuple[int, PBLink]], metadata: Metadata | None = None
+    ) -> PBLink:
+        bits = sum(1 << slot for slot, _link in children)
+        bitfield = bits.to_bytes((bits.bit_length() + 7) // 8, "big")
+        links = [link for _slot, link in children]
+        block = encode_shard(links, bitfield, self._profile.hamt_fanout, MURMUR3_X64_64, metadata)
+        cid = self._profile.node_cid(block)
+        self._put(cid, block)
+        return PBLink(cid, b"", len(block) + sum(link.tsize or 0 for link in links))
 
 
 def iter_entries(root: UnixFSNode, get: Callable[[CID], bytes]) -> Iterator[tuple[bytes, PBLink]]:

@@ -4,6 +4,7 @@ Written with the fields in order of their numbers and block sizes unpacked, as a
 depends on it. Field numbers are those of `unixfs.proto` in the UnixFS specification.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -25,6 +26,22 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a node may say about its file, directory or link (UnixFS 1.5); it changes the CID, so it is rarely stored.
+
+    Attributes:
+        mode: Permission bits (1 to 0o7777), or None.
+        mtime_ns: Modification time, nanoseconds since 1970, or None.
+    """
+
+    mode: int | None = None
+    mtime_ns: int | None = None
+
+
+NO_METADATA = Metadata()
+
+
+@dataclass(frozen=True, slots=True)
 class UnixFSNode:
     """A DAG-PB node read as UnixFS.
 
@@ -36,6 +53,7 @@ class UnixFSNode:
         hash_type: Multicodec number of a shard's hash function.
         fanout: Slots of a shard.
         links: The links, in wire order.
+        metadata: Mode and modification time, where it says them.
     """
 
     kind: Kind
@@ -45,41 +63,110 @@ class UnixFSNode:
     hash_type: int | None = None
     fanout: int | None = None
     links: tuple[PBLink, ...] = field(default=())
+    metadata: Metadata = NO_METADATA
 
 
-def encode_file(links: Sequence[PBLink], sizes: Sequence[int]) -> bytes:
+def encode_file(
+    links: Sequence[PBLink], sizes: Sequence[int], metadata: Metadata | None = None
+) -> bytes:
     """Return the block of a file's inner node with these children and their file bytes."""
     encode = varint.encode
     parts = [b"\x08\x02\x18", encode(sum(sizes))]
     for size in sizes:
         parts += (b"\x20", encode(size))
+    parts.append(_encode_metadata(metadata))
     return encode_node(links, b"".join(parts))
 
 
-def encode_wrapped_leaf(data: bytes) -> bytes:
+def encode_wrapped_leaf(data: bytes, metadata: Metadata | None = None) -> bytes:
     """Return the block of a leaf that wraps its bytes in a node (profiles without raw leaves)."""
-    message = b"\x08\x02"
-    if data:
-        message += b"\x12" + varint.encode(len(data)) + data
-    return encode_node((), message + b"\x18" + varint.encode(len(data)))
+    size = varint.encode(len(data))
+    end = b"\x18" + size + _encode_metadata(metadata)
+    begin = b"\x08\x02\x12" + size if data else b"\x08\x02"
+    message_bytes = len(begin) + len(data) + len(end)
+    return b"".join((b"\x0a", varint.encode(message_bytes), begin, data, end))
 
 
-def encode_directory(links: Sequence[PBLink]) -> bytes:
+def encode_directory(links: Sequence[PBLink], metadata: Metadata | None = None) -> bytes:
     """Return the block of a directory that is one node."""
-    return encode_node(links, b"\x08\x01")
+    return encode_node(links, b"\x08\x01" + _encode_metadata(metadata))
 
 
-def encode_symlink(target: bytes) -> bytes:
+def encode_symlink(target: bytes, metadata: Metadata | None = None) -> bytes:
     """Return the block of a symbolic link."""
-    return encode_node((), b"\x08\x04\x12" + varint.encode(len(target)) + target)
+    message = b"\x08\x04\x12" + varint.encode(len(target)) + target
+    return encode_node((), message + _encode_metadata(metadata))
 
 
-def encode_shard(links: Sequence[PBLink], bitfield: bytes, fanout: int, hash_type: int) -> bytes:
-    """Return the block of one shard of a sharded directory."""
+def encode_shard(
+    links: Sequence[PBLink],
+    bitfield: bytes,
+    fanout: int,
+    hash_type: int,
+    metadata: Metadata | None = None,
+) -> bytes:
+    """Return the block of one shard of a sharded directory; the root alone has the directory's metadata."""
     message = b"\x08\x05\x12" + varint.encode(len(bitfield)) + bitfield
-    return encode_node(
-        links, message + b"\x28" + varint.encode(hash_type) + b"\x30" + varint.encode(fanout)
-    )
+    message += b"\x28" + varint.encode(hash_type) + b"\x30" + varint.encode(fanout)
+    return encode_node(links, message + _encode_metadata(metadata))
+
+
+_NS = 1_000_000_000
+_NANOSECONDS = struct.Struct("<I")
+
+
+def _encode_metadata(metadata: Metadata | None) -> bytes:
+    """Return the fields of mode and time; a mode of 0 is left out, as if there were none."""
+    if metadata is None:
+        return b""
+    out = b"\x38" + varint.encode(metadata.mode) if metadata.mode else b""
+    if metadata.mtime_ns is not None:
+        seconds, nanoseconds = divmod(metadata.mtime_ns, _NS)
+        time = b"\x08" + _encode_int64(seconds)
+        if nanoseconds:
+            time += b"\x15" + _NANOSECONDS.pack(nanoseconds)
+        out += b"\x42" + varint.encode(len(time)) + time
+    return out
+
+
+def _encode_int64(value: int) -> bytes:
+    """Return a protobuf int64: negative ones as their two's complement of 64 bits, 10 bytes long."""
+    if value >= 0:
+        return varint.encode(value)
+    value &= (1 << 64) - 1
+    return bytes(value >> shift & 0x7F | 0x80 for shift in range(0, 63, 7)) + b"\x01"
+
+
+def _decode_mtime(message: bytes) -> int:
+    """Read a time message as nanoseconds since 1970.
+
+    Raises:
+        FormatError: It is not one, or its fraction is not within a second.
+    """
+    if message[:1] != b"\x08":
+        raise FormatError("UnixFS modification time does not begin with its seconds")
+    seconds, offset = _decode_int64(message, 1)
+    rest = message[offset:]
+    nanoseconds = 0
+    if rest:
+        if len(rest) != 5 or rest[:1] != b"\x15":
+            raise FormatError("UnixFS modification time has an unknown field")
+        (nanoseconds,) = _NANOSECONDS.unpack(rest[1:])
+    if nanoseconds >= _NS:
+        raise FormatError(f"expected nanoseconds below {_NS}, got {nanoseconds}")
+    return seconds * _NS + nanoseconds
+
+
+def _decode_int64(data: bytes, offset: int) -> tuple[int, int]:
+    end = offset + 10
+    if (
+        len(data) >= end
+        and data[end - 1] == 1
+        and all(byte & 0x80 for byte in data[offset : end - 1])
+    ):
+        low = sum((data[offset + i] & 0x7F) << 7 * i for i in range(9))
+        return low - (1 << 63), end
+    return varint.decode(data, offset)
 
 
 def decode_unixfs(block: bytes) -> UnixFSNode:
@@ -103,6 +190,7 @@ def decode_unixfs(block: bytes) -> UnixFSNode:
         hash_type=fields.hash_type,
         fanout=fields.fanout,
         links=node.links,
+        metadata=_metadata(fields),
     )
     _check(unixfs)
     return unixfs
@@ -122,6 +210,13 @@ class _Fields:
         self.fanout: int | None = None
         self.mode: int | None = None
         self.mtime: bytes | None = None
+
+
+def _metadata(fields: _Fields) -> Metadata:
+    if fields.mode is None and fields.mtime is None:
+        return NO_METADATA
+    mode = None if fields.mode is None else fields.mode & 0o7777  # the other bits are reserved
+    return Metadata(mode, None if fields.mtime is None else _decode_mtime(fields.mtime))
 
 
 # Protobuf key -> attribute; block sizes (4) may be packed or not and are handled apart.

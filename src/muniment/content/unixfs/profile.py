@@ -1,10 +1,10 @@
 """UnixFS profiles: the named sets of parameters that fix which CID an input gets (IPIP-499)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from muniment.content import varint
 from muniment.content.cid import CID, DAG_PB, RAW
-from muniment.content.dag_pb import PBLink
+from muniment.content.dag_pb import PBLink, encode_link
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,12 @@ class Profile:
         """Return the CID of a leaf block."""
         return CID.of(RAW, block) if self.raw_leaves else self.node_cid(block)
 
-    def needs_hamt(self, links: Sequence[PBLink], block: bytes) -> bool:
-        """Tell whether a directory of `links`, serialized as `block`, must be sharded."""
-        if self.hamt_by_block:
-            return len(block) > self.hamt_threshold_bytes
-        return (
-            sum(len(link.name or b"") + len(link.cid.raw) for link in links)
-            > self.hamt_threshold_bytes
-        )
+    def directory_bytes(self, link: PBLink) -> int:
+        """Return what a link adds to the size that decides whether its directory must be sharded."""
+        if not self.hamt_by_block:
+            return len(link.name or b"") + len(link.cid.raw)
+        body = len(encode_link(link))
+        return 1 + len(varint.encode(body)) + body
 
 
 V1_2025 = Profile(
@@ -72,4 +70,4 @@ V0_2015 = Profile(
     hamt_threshold_bytes=256 * 1024,
     hamt_by_block=False,
 )
-"""What older software made `Qm...` names with; here to recompute those."""
+"""What older software made `Qm...` names with; to make the same again."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from muniment.content.cid import CID, DAG_PB, RAW
 from muniment.content.unixfs import hamt
 from muniment.content.unixfs.directory import DirectoryEntry, check_name
-from muniment.content.unixfs.node import Kind, UnixFSNode, decode_unixfs
+from muniment.content.unixfs.node import NO_METADATA, Kind, Metadata, UnixFSNode, decode_unixfs
 from muniment.errors import FormatError, NotFoundError
 
 Get = Callable[[CID], bytes]
@@ -29,11 +29,13 @@ class Info:
         kind: `Kind.FILE`, `Kind.DIRECTORY` (also when sharded) or `Kind.SYMLINK`.
         size: Bytes of a file, 0 for the others.
         target: Where a symbolic link points.
+        metadata: Mode and modification time, where the root says them.
     """
 
     kind: Kind
     size: int = 0
     target: bytes = b""
+    metadata: Metadata = NO_METADATA
 
 
 def describe(root: CID, get: Get) -> Info:
@@ -46,11 +48,11 @@ def describe(root: CID, get: Get) -> Info:
         return Info(Kind.FILE, len(get(root)))
     node = _node(root, get)
     if node.kind in (Kind.FILE, Kind.RAW):
-        return Info(Kind.FILE, _file_bytes(node))
+        return Info(Kind.FILE, _file_bytes(node), metadata=node.metadata)
     if node.kind is Kind.SYMLINK:
-        return Info(Kind.SYMLINK, target=node.data)
+        return Info(Kind.SYMLINK, target=node.data, metadata=node.metadata)
     if node.kind in (Kind.DIRECTORY, Kind.HAMT_SHARD):
-        return Info(Kind.DIRECTORY)
+        return Info(Kind.DIRECTORY, metadata=node.metadata)
     raise FormatError(f"expected a file, directory or symlink, got {node.kind.name} {root}")
 
 
