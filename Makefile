@@ -6,7 +6,7 @@ SETUP := .cache/setup
 SETUP_TEST := .cache/setup-test
 SETUP_INPUTS := pyproject.toml uv.lock scripts/setup.sh
 
-.PHONY: help setup demo check test lint types bench conformance clean
+.PHONY: help setup demo check test lint types engines bench conformance clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,10 @@ lint: $(SETUP_TEST) ## Style, types and the layers' contracts
 check: lint ## Lint and the fast tests (under two minutes)
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pytest -q -n 2 -m "not slow and not engine"
 
-test: lint ## Everything: lint and all tests
+engines: ## Build the IPFS programs that tests run against, once (minutes; needs Go or PyPI)
+	@scripts/engines.sh
+
+test: lint engines ## Everything: lint and all tests
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pytest -q -n 2
 
 bench: $(SETUP_TEST) ## Run one benchmark beside its peers: make bench BENCH=archive

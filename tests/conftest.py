@@ -14,6 +14,8 @@ from muniment.archive import restore, verify
 from muniment.archive.commit_source import TarView, check_file
 from muniment.archive.manifest import Organization
 from muniment.bootstrap import Archive, create_archive
+from muniment.errors import ExternalServiceError
+from muniment.testing.engines import find_engine
 
 
 class Silent:
@@ -148,6 +150,16 @@ def small(small_home, tmp_path):
     """The folder of a copy of the two small commits, to be changed."""
     shutil.copytree(small_home.archive.store.commits, tmp_path / "commits")
     return tmp_path / "commits"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Skip a test that names programs, as in `@pytest.mark.engine("ipfs")`, where they are not."""
+    for program in (name for marker in item.iter_markers("engine") for name in marker.args):
+        try:
+            find_engine(program)
+        except ExternalServiceError as error:
+            pytest.skip(str(error))
 
 
 @pytest.hookimpl(wrapper=True)
