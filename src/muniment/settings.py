@@ -128,17 +128,29 @@ class Settings:
         Raises:
             UsageError: The file is not TOML, or names an unknown setting, or a value has the wrong type.
         """
-        values = {setting.name: setting.default for setting in SETTINGS}
-        for name, value in _read_table(file).items():
-            if name not in values:
-                raise UsageError(f"{file}: unknown setting {name!r}")
-            values[name] = _coerce(name, value, values[name], str(file))
-        for name, default in list(values.items()):
-            variable = f"MUNIMENT_{name.upper()}"
-            if variable in environ:
-                values[name] = _coerce_text(name, environ[variable], default, variable)
+        values = read_values(SETTINGS, file, environ, "MUNIMENT_")
         _check(values)
         return cls(**values)
+
+
+def read_values(
+    table: tuple[Setting, ...], file: Path, environ: Mapping[str, str], prefix: str
+) -> dict[str, Any]:
+    """Read the values of all settings of a table: defaults, then the file, then the environment.
+
+    Raises:
+        UsageError: The file is not TOML, or names an unknown setting, or a value has the wrong type.
+    """
+    values = {setting.name: setting.default for setting in table}
+    for name, value in _read_table(file).items():
+        if name not in values:
+            raise UsageError(f"{file}: unknown setting {name!r}")
+        values[name] = _coerce(name, value, values[name], str(file))
+    for name, default in list(values.items()):
+        variable = f"{prefix}{name.upper()}"
+        if variable in environ:
+            values[name] = _coerce_text(name, environ[variable], default, variable)
+    return values
 
 
 def _read_table(file: Path) -> dict[str, Any]:
