@@ -17,6 +17,8 @@ from benchmarks.measure import MB, CommandFailedError
 from benchmarks.servers import Observer, Server
 
 WARM_UP_S = 0.5
+HTTP2 = ("--http2", "--insecure")
+"""Options of curl for HTTP/2 over TLS, without belief in certificates."""
 TIMEOUT_S = 300
 OUTPUT_TAIL_CHARACTERS = 1_500
 
@@ -125,7 +127,8 @@ def download(
     """
     url = f"{server.url}{path}"
     transfers = [word for _ in range(times) for word in ("--output", "/dev/null", url)]
-    form = r"%{http_code} %{size_download} %{time_total}\n"
+    form = r"%{http_code} %{http_version} %{size_download} %{time_total}\n"
+    version = "2" if HTTP2[0] in options else "1.1"
     with Observer(server) as observer:
         said = _run(
             [
@@ -142,12 +145,14 @@ def download(
     rows = [line.split() for line in said.splitlines()]
     if len(rows) != times:
         raise CommandFailedError(f"expected {times} answers of {url}, got {said}")
-    for status, size, _ in rows:
-        if status != "200" or size_bytes not in (None, int(size)):
-            raise CommandFailedError(f"expected {size_bytes} bytes of {url}, got {size}, {status}")
-    seconds = sorted(float(row[2]) for row in rows)
+    for row in rows:
+        if row[:2] != ["200", version] or size_bytes not in (None, int(row[2])):
+            raise CommandFailedError(
+                f"expected 200, HTTP/{version} and {size_bytes} bytes of {url}, got {row}"
+            )
+    seconds = sorted(float(row[3]) for row in rows)
     middle_s = statistics.median(seconds)
-    mb = int(rows[0][1]) / MB
+    mb = int(rows[0][2]) / MB
     cpu_ms = observer.cpu_s * 1e3 / times
     return Served(
         1 / middle_s, mb / middle_s, middle_s * 1e3, seconds[-1] * 1e3, cpu_ms, observer.peak_mb

@@ -1,10 +1,13 @@
 """The servers of the gateway benchmark, each a process (or several) on a free loopback port, ended when the block ends."""
 
 import os
+import pwd
 import re
 import signal
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +15,10 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.measure import MB, CommandFailedError, descendants, proportional_bytes, read_proc
+from muniment.testing.kubo import LocalKubo
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+START_TIMEOUT_S = 15
 STOP_TIMEOUT_S = 15
 MEMORY_INTERVAL_S = 0.5
 
@@ -81,7 +86,6 @@ def muniment(program: Path, store: Path, *options: str) -> Iterator[Server]:
         CommandFailedError: It does not start.
     """
     command = [str(program), "gateway", "--store", str(store), "--port", "0", *options]
-    # Compiled bytecode and nothing of ours in the environment: as a user runs it.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         assert process.stdout is not None
@@ -92,6 +96,129 @@ def muniment(program: Path, store: Path, *options: str) -> Iterator[Server]:
         yield Server("muniment", found[0], (process.pid,))
     finally:
         stop(process)
+
+
+def kubo(node: LocalKubo) -> Server:
+    """The gateway of a Kubo whose daemon runs."""
+    return Server("kubo", node.gateway_url, (node.process_id,))
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate for loopback that nobody but the benchmark's own clients believes."""
+
+    certificate: Path
+    key: Path
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """As `muniment gateway` takes it."""
+        return ("--certificate", str(self.certificate), "--key", str(self.key))
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """A new one, in `folder`."""
+    made = Certificate(folder / "certificate.pem", folder / "key.pem")
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    files = ["-keyout", str(made.key), "-out", str(made.certificate)]
+    subprocess.run(
+        ["openssl", "req", "-x509", *kind, *name, *files], check=True, capture_output=True
+    )
+    return made
+
+
+NGINX_CONFIGURATION = """
+daemon off;
+worker_processes auto;
+user {user};
+pid nginx.pid;
+error_log error.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp; uwsgi_temp_path temp; scgi_temp_path temp;
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    root {files};
+    server {{
+        listen 127.0.0.1:{ports[0]};
+        listen 127.0.0.1:{ports[1]} ssl http2;
+    }}
+    server {{
+        listen 127.0.0.1:{ports[2]} ssl http2;
+        location / {{ proxy_pass {kubo}; proxy_http_version 1.1; proxy_set_header Host $host; proxy_max_temp_file_size 0; }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    """One nginx: serving files, the same over TLS, and in front of Kubo, which has no TLS of its own."""
+
+    plain: Server
+    tls: Server
+    kubo_tls: Server | None
+
+
+@contextmanager
+def nginx(
+    program: Path, folder: Path, files: Path, certificate: Certificate, kubo: Server | None
+) -> Iterator[Nginx]:
+    """nginx with `sendfile`, serving the folder `files`; everything of its own is in `folder`.
+
+    Raises:
+        CommandFailedError: It does not start.
+    """
+    ports = _free_ports(3)
+    text = NGINX_CONFIGURATION.format(
+        user=pwd.getpwuid(os.geteuid()).pw_name,
+        certificate=certificate.certificate,
+        key=certificate.key,
+        files=files,
+        ports=ports,
+        kubo=kubo.url if kubo else "http://127.0.0.1:9",
+    )
+    configuration = folder / "nginx.conf"
+    configuration.write_text(text, "utf-8")
+    command = [str(program), "-p", f"{folder}/", "-c", str(configuration), "-e", "error.log"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        _await_port(ports[-1], process)
+        yield Nginx(
+            Server("nginx", f"http://127.0.0.1:{ports[0]}", (process.pid,)),
+            Server("nginx", f"https://127.0.0.1:{ports[1]}", (process.pid,)),
+            Server("kubo", f"https://127.0.0.1:{ports[2]}", (process.pid, *kubo.roots))
+            if kubo
+            else None,
+        )
+    finally:
+        stop(process)
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline_s:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    process.kill()
+    said = process.communicate()[0].decode("utf-8", "replace").strip()
+    raise CommandFailedError(f"{process.args!r} does not start: {said}")
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
