@@ -52,15 +52,13 @@ find_go() {
 }
 
 build() {
-    local folder=$1 engine=$2 go making started=$SECONDS
+    local folder=$1 engine=$2 go started=$SECONDS
     go=$(find_go "$engine")
     making=$(mktemp -d "$CACHE/making-XXXXXX")
-    trap 'rm -rf "$making"' EXIT
     echo "engines: building $engine $(version_of "$engine") with $("$go" version | cut -d ' ' -f 3), once; minutes if nothing is cached"
     (cd "$engine" && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS= "$go" build -p 2 -mod=readonly -trimpath -buildvcs=false \
         -ldflags="-s -w" -o "$making/" tool 9>&-)
     mv -T "$making" "$folder"
-    trap - EXIT
     echo "engines: $engine is in $folder ($((SECONDS - started)) s)"
 }
 
@@ -80,6 +78,8 @@ if ! flock -n 9; then
     echo "engines: waiting for another build to finish"
     flock 9
 fi
+making=""
+trap 'if [ -n "$making" ]; then rm -rf "$making"; fi' EXIT
 for engine in "${missing[@]}"; do
     folder=$(folder_of "$engine")
     [ -d "$folder" ] || build "$folder" "$engine"

@@ -1,6 +1,8 @@
 """The engines that other tests rely on: found, of the pinned versions, started and stopped."""
 
+import json
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from muniment.errors import ExternalServiceError
 from muniment.testing.engines import ENGINES, engine_folder, find_engine, pinned_version
+from muniment.testing.ipfs_cluster import LocalCluster
 from muniment.testing.kubo import LocalKubo
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "engines.sh"
@@ -82,3 +85,35 @@ class TestKubo:
             kubo.config("Addresses.API", "/ip4/192.0.2.1/tcp/1")
             with pytest.raises(ExternalServiceError, match="cannot assign"):
                 kubo.start()
+
+
+@pytest.mark.engine(*ENGINES)
+class TestCluster:
+    def test_a_pin_becomes_pinned(self, tmp_path):
+        (tmp_path / "hello").write_bytes(b"hello world")
+        with LocalKubo() as kubo:
+            cid = kubo.add(tmp_path / "hello", "--pin=false")
+            with LocalCluster(kubo.start()) as cluster:
+                pins = f"{cluster.pinning_service_url}/pins"
+                asked = _ask(pins, {"cid": cid, "name": "a pin"})
+                assert asked["pin"]["cid"] == cid
+                assert _settled(f"{pins}/{asked['requestid']}")["status"] == "pinned"
+                assert cid in kubo.run("pin", "ls", "--type=recursive", "--quiet").decode()
+                assert json.loads(cluster.ctl("status", cid))["cid"] == cid
+        assert not cluster.folder.exists()
+
+
+def _ask(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data)) as answer:
+        return json.load(answer)
+
+
+def _settled(url):
+    """Return the status of a pin once it is one that stays."""
+    for _ in range(300):
+        status = _ask(url)
+        if status["status"] in ("pinned", "failed"):
+            break
+        time.sleep(0.1)
+    return status

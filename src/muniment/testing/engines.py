@@ -4,6 +4,7 @@ Their versions are pinned by `engines/*/go.mod`; a program of any other version 
 """
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from muniment.errors import ExternalServiceError
 
@@ -168,6 +170,19 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def change_settings(file: Path, settings: Mapping[str, object]) -> None:
+    """Change settings in a JSON file, each named by the way to it, as in `Routing.Type`; sections are made where missing."""
+    config = json.loads(file.read_text("utf-8"))
+    for name, value in settings.items():
+        section: dict[str, Any] = config
+        *way, last = name.split(".")
+        for step in way:
+            section[step] = section.get(step) or {}  # an empty section may be null
+            section = section[step]
+        section[last] = value
+    file.write_text(json.dumps(config, indent=2), "utf-8")
 
 
 def _end(log: bytes) -> str:

@@ -1,15 +1,14 @@
 """A real Kubo on this machine, for tests: its own repository, loopback and free ports only, and nobody to talk to."""
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 from muniment.errors import ExternalServiceError
-from muniment.testing.engines import Daemon, find_engine, run_engine
+from muniment.testing.engines import Daemon, change_settings, find_engine, run_engine
 
 _QUIET: dict[str, object] = {
     "Addresses.API": "/ip4/127.0.0.1/tcp/0",
@@ -60,7 +59,7 @@ class LocalKubo:
         self.repository = self.folder / "repository"
         try:
             self.run("init", "--empty-repo", f"--profile={profile}")
-            self._change({**_QUIET, **settings})
+            change_settings(self.repository / "config", {**_QUIET, **settings})
         except BaseException:
             self._temporary.cleanup()
             raise
@@ -88,7 +87,7 @@ class LocalKubo:
 
     def config(self, name: str, value: object) -> None:
         """Set a setting, named as in `Routing.Type`, to a value that JSON can say; holds from the next start."""
-        self._change({name: value})
+        change_settings(self.repository / "config", {name: value})
 
     def add(self, path: str | Path, *flags: str) -> str:
         """Add a file, or a folder with all that is in it, and return its CID."""
@@ -154,15 +153,3 @@ class LocalKubo:
         if self._daemon is None:
             raise ExternalServiceError("this Kubo daemon does not run")
         return self._daemon
-
-    def _change(self, settings: Mapping[str, object]) -> None:
-        file = self.repository / "config"
-        config = json.loads(file.read_text("utf-8"))
-        for name, value in settings.items():
-            place: dict[str, Any] = config
-            *way, last = name.split(".")
-            for step in way:
-                place[step] = place.get(step) or {}  # a section without settings is null
-                place = place[step]
-            place[last] = value
-        file.write_text(json.dumps(config, indent=2), "utf-8")
