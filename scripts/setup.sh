@@ -43,3 +43,6 @@ fi
 # --inexact keeps uv itself in the environment; compiled bytecode makes every start faster by half a second.
 UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --frozen --inexact --compile-bytecode --quiet
 .venv/bin/python -m compileall -q src
+if [ "${1:-}" = test ]; then
+    .venv/bin/python -m muniment.testing.node tests/javascript
+fi
