@@ -14,6 +14,8 @@ from muniment.errors import FormatError
 
 MAX_BLOCK_BYTES = 2 * 1024 * 1024
 """Largest block that IPFS nodes exchange (Bitswap specification), and the largest node that is read here."""
+MAX_LINKS = 1 << 16
+"""Most links of one node: 2 MiB hold some 55,000 with real hashes, and five times as many that point nowhere."""
 
 # Protobuf keys: field number << 3 | wire type (0 varint, 2 length-delimited).
 _NODE_DATA, _NODE_LINK = 0x0A, 0x12
@@ -64,7 +66,7 @@ def decode_node(block: bytes) -> PBNode:
     """Read a node.
 
     Raises:
-        FormatError: The bytes are not a DAG-PB node, have an unknown, repeated or misplaced field, or exceed 2 MiB.
+        FormatError: The bytes are not a DAG-PB node, have an unknown, repeated or misplaced field, or exceed 2 MiB or `MAX_LINKS`.
     """
     if len(block) > MAX_BLOCK_BYTES:
         raise FormatError(
@@ -79,6 +81,8 @@ def decode_node(block: bytes) -> PBNode:
         body, offset = _read_bytes(block, offset + 1)
         if key == _NODE_LINK and not closed:
             links.append(_decode_link(body))
+            if len(links) > MAX_LINKS:
+                raise FormatError(f"expected a DAG-PB node of at most {MAX_LINKS} links, got more")
         elif key == _NODE_DATA and data is None:
             data, closed = body, bool(links)
         else:

@@ -6,9 +6,11 @@ followed by the name, or a further shard, linked as the slot number alone (UnixF
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from muniment.content.cid import CID
 from muniment.content.dag_pb import PBLink
+from muniment.content.open_links import OpenLinks
 from muniment.content.unixfs.node import Kind, Metadata, UnixFSNode, decode_unixfs, encode_shard
 from muniment.content.unixfs.profile import Profile
 from muniment.errors import FormatError
@@ -98,7 +100,9 @@ class _OpenShards:
         return PBLink(cid, b"", len(block) + sum(link.tsize or 0 for link in links))
 
 
-def iter_entries(root: UnixFSNode, get: Callable[[CID], bytes]) -> Iterator[tuple[bytes, PBLink]]:
+def iter_entries(
+    root: UnixFSNode, get: Callable[[CID], bytes], open_links: OpenLinks | None = None
+) -> Iterator[tuple[bytes, PBLink]]:
     """Yield every (name, link) of a sharded directory, in the order of the slots.
 
     Every name must sit where its hash says: so what is listed can also be looked up, and a DAG that links one shard many times
@@ -107,23 +111,30 @@ def iter_entries(root: UnixFSNode, get: Callable[[CID], bytes]) -> Iterator[tupl
     Raises:
         FormatError: A shard is malformed or empty, or a name is in the wrong place.
     """
-    yield from _iter_shard(root, get, 0, 0)
+    yield from _ShardWalk(get, open_links or OpenLinks()).below(root, 0, 0)
 
 
-def _iter_shard(
-    node: UnixFSNode, get: Callable[[CID], bytes], depth: int, path: int
-) -> Iterator[tuple[bytes, PBLink]]:
-    bits, width = check_shard(node, depth)
-    for link in node.links:
-        slot, name = _split_name(link, width)
-        here = path << bits | slot
-        if name:
-            if murmur3_64(name) >> (_HASH_BITS - bits * (depth + 1)) != here:
-                raise FormatError(f"sharded directory has the name {name!r} in the wrong place")
-            yield name, link
-            continue
-        child = _child_shard(node, link, get)
-        yield from _iter_shard(child, get, depth + 1, here)
+class _ShardWalk(NamedTuple):
+    """A walk over all shards of one directory."""
+
+    get: Callable[[CID], bytes]
+    open_links: OpenLinks
+
+    def below(self, node: UnixFSNode, depth: int, path: int) -> Iterator[tuple[bytes, PBLink]]:
+        """Yield the entries of a shard at `depth`, to which the slot numbers in `path` lead."""
+        bits, width = check_shard(node, depth)
+        self.open_links.enter(len(node.links))
+        for link in node.links:
+            slot, name = _split_name(link, width)
+            here = path << bits | slot
+            if not name:
+                yield from self.below(_child_shard(node, link, self.get), depth + 1, here)
+            elif murmur3_64(name) >> (_HASH_BITS - bits * (depth + 1)) == here:
+                yield name, link
+            else:
+                shown = name[:80]
+                raise FormatError(f"sharded directory has the name {shown!r} in the wrong place")
+        self.open_links.leave(len(node.links))
 
 
 def find(root: UnixFSNode, name: bytes, get: Callable[[CID], bytes]) -> CID | None:

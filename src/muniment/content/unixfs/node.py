@@ -13,6 +13,9 @@ from muniment.content import varint
 from muniment.content.dag_pb import PBLink, decode_node, encode_node
 from muniment.errors import FormatError
 
+MAX_FILE_BYTES = (1 << 63) - 1
+"""Largest file: what a signed 64-bit offset can reach."""
+
 
 class Kind(IntEnum):
     """The type of a node."""
@@ -64,6 +67,17 @@ class UnixFSNode:
     fanout: int | None = None
     links: tuple[PBLink, ...] = field(default=())
     metadata: Metadata = NO_METADATA
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the file in this node and below it.
+
+        Raises:
+            FormatError: It is no file.
+        """
+        if self.kind not in (Kind.FILE, Kind.RAW):
+            raise FormatError(f"expected a file, got {self.kind.name}")
+        return len(self.data) + sum(self.block_sizes)
 
 
 def encode_file(
@@ -275,6 +289,8 @@ def _check(node: UnixFSNode) -> None:
                 f"UnixFS file has {len(node.links)} links, but block sizes for {len(node.block_sizes)}"
             )
         total = len(node.data) + sum(node.block_sizes)
+        if total > MAX_FILE_BYTES:
+            raise FormatError(f"expected a file of at most {MAX_FILE_BYTES} bytes, got {total}")
         if node.file_size is not None and node.file_size != total:
             raise FormatError(
                 f"UnixFS file says {node.file_size} bytes, but its parts have {total}"

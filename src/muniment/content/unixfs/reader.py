@@ -2,14 +2,17 @@
 
 Every function takes `get`, which returns the bytes of a CID and must have verified them (a `BlockStore.get` has). What is
 checked here is what a true hash does not say: that sizes add up, that the tree is not too deep, that names are names. Work is
-proportional to what is yielded, so a caller who stops, or bounds the length, is never drawn into a DAG built to be endless.
+proportional to what is yielded, so a caller who stops, or bounds the length, is never drawn into a DAG built to be endless; memory is
+bounded by `MAX_OPEN_LINKS`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from muniment.content.cid import CID, DAG_PB, RAW
+from muniment.content.dag_pb import PBLink
+from muniment.content.open_links import OpenLinks
 from muniment.content.unixfs import hamt
 from muniment.content.unixfs.directory import DirectoryEntry, check_name
 from muniment.content.unixfs.node import NO_METADATA, Kind, Metadata, UnixFSNode, decode_unixfs
@@ -48,7 +51,7 @@ def describe(root: CID, get: Get) -> Info:
         return Info(Kind.FILE, len(get(root)))
     node = _node(root, get)
     if node.kind in (Kind.FILE, Kind.RAW):
-        return Info(Kind.FILE, _file_bytes(node), metadata=node.metadata)
+        return Info(Kind.FILE, node.file_bytes, metadata=node.metadata)
     if node.kind is Kind.SYMLINK:
         return Info(Kind.SYMLINK, target=node.data, metadata=node.metadata)
     if node.kind in (Kind.DIRECTORY, Kind.HAMT_SHARD):
@@ -87,27 +90,37 @@ def leaf_layout(root: CID, get: Get) -> Iterator[tuple[CID, int, int]]:
         yield span.cid, span.offset, span.size
 
 
-def list_directory(root: CID, get: Get, *, unsafe_names: bool = False) -> Iterator[DirectoryEntry]:
+def list_directory(
+    root: CID, get: Get, *, unsafe_names: bool = False, open_links: OpenLinks | None = None
+) -> Iterator[DirectoryEntry]:
     """Yield the entries of a directory: by name, or in hash order when it is sharded.
 
-    With `unsafe_names`, names like `..` and `a/b` are yielded too: for callers that only show them, or check them.
+    With `unsafe_names`, names like `..` and `a/b` are yielded too: for callers that only show them, or check them. A caller that lists
+    directories within directories gives all of them the same `open_links`.
 
     Raises:
         FormatError: It is not a directory, a name is not a file name, or occurs twice in one node.
     """
-    node = _node(root, get)
+    node, held = _node(root, get), open_links or OpenLinks()
     if node.kind is Kind.HAMT_SHARD:
-        named = hamt.iter_entries(node, get)
+        named = hamt.iter_entries(node, get, held)
     elif node.kind is Kind.DIRECTORY:
-        named = iter([(link.name or b"", link) for link in node.links])
-        if len({link.name for link in node.links}) != len(node.links):
-            raise FormatError(f"directory {root} has a name twice")
+        named = _iter_names(root, node, held)
     else:
         raise FormatError(f"expected a directory, got {node.kind.name} {root}")
     for name, link in named:
         if not unsafe_names:
             check_name(name)
         yield DirectoryEntry(name, link.cid, link.tsize or 0)
+
+
+def _iter_names(root: CID, node: UnixFSNode, held: OpenLinks) -> Iterator[tuple[bytes, PBLink]]:
+    if len({link.name or b"" for link in node.links}) != len(node.links):
+        raise FormatError(f"directory {root} has a name twice")
+    held.enter(len(node.links))
+    for link in node.links:
+        yield link.name or b"", link
+    held.leave(len(node.links))
 
 
 def resolve(root: CID, path: str | bytes, get: Get) -> CID:
@@ -154,7 +167,7 @@ def _spans(root: CID, get: Get, start: int, end: int | None) -> Iterator[_Span]:
         yield _Span(root, 0, len(data), data)
         return
     node = _node(root, get)
-    stop = _file_bytes(node) if end is None else end
+    stop = node.file_bytes if end is None else end
     yield from _SpanWalk(get, start, stop).below(root, node, 0, 0)
 
 
@@ -165,6 +178,7 @@ class _SpanWalk:
     get: Get
     start: int
     end: int
+    open_links: OpenLinks = field(default_factory=OpenLinks)
 
     def below(self, cid: CID, node: UnixFSNode, offset: int, depth: int) -> Iterator[_Span]:
         """Yield the spans of `node`, whose first byte is at `offset` of the file."""
@@ -175,24 +189,22 @@ class _SpanWalk:
         if node.data or not node.links:
             yield _Span(cid, offset, len(node.data), node.data)
             offset += len(node.data)
+        self.open_links.enter(len(node.links))
         for link, size in zip(node.links, node.block_sizes, strict=True):
             # Children without bytes are not visited: a tree of them could be endless and yield nothing.
             if size and offset < self.end and offset + size > self.start:
                 yield from self._child(link.cid, size, offset, depth)
             offset += size
+        self.open_links.leave(len(node.links))
 
     def _child(self, cid: CID, size: int, offset: int, depth: int) -> Iterator[_Span]:
         if cid.codec == RAW:
             yield _Span(cid, offset, size, None)
             return
         node = _node(cid, self.get)
-        if _file_bytes(node) != size:
-            raise FormatError(f"expected {size} bytes below {cid}, got {_file_bytes(node)}")
+        if node.file_bytes != size:
+            raise FormatError(f"expected {size} bytes below {cid}, got {node.file_bytes}")
         yield from self.below(cid, node, offset, depth + 1)
-
-
-def _file_bytes(node: UnixFSNode) -> int:
-    return len(node.data) + sum(node.block_sizes)
 
 
 def _node(cid: CID, get: Get) -> UnixFSNode:
