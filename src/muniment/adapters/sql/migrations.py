@@ -6,10 +6,16 @@ leaves behind, and a test holds the two together.
 
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection
 
 from muniment.adapters.sql.engine import Database
 from muniment.errors import FormatError
+
+Steps = tuple[tuple[str, ...], ...]
+
+VERSIONS = "schema_version"
 
 _INITIAL = (
     """CREATE TABLE organizations (
@@ -104,41 +110,55 @@ _INITIAL = (
         WHERE content_offset IS NOT NULL AND content_commit_id IS NULL""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_INITIAL,)
+MIGRATIONS: Steps = (_INITIAL,)
 """Step n, counted from 1, leads from schema version n - 1 to n."""
 
 
-def migrate(database: Database) -> None:
-    """Bring the schema to the newest version, each step in a transaction of its own.
+def migrate(database: Database, steps: Steps | None = None, versions: str = VERSIONS) -> None:
+    """Bring a schema to its newest version, each step in a transaction of its own.
+
+    Args:
+        database: Where the schema is.
+        steps: Its steps; those of the catalogue if left out.
+        versions: Name of the table that holds its version.
 
     Raises:
         FormatError: The database was written by a newer Muniment.
     """
+    steps = MIGRATIONS if steps is None else steps
+    schema = _Schema(database, steps, versions)
     with database.transaction() as connection:
-        if _version(connection, database) == len(MIGRATIONS):
+        if schema.version(connection) == len(steps):
             return
-    for target in range(1, len(MIGRATIONS) + 1):
+    for target in range(1, len(steps) + 1):
         with database.transaction(write=True) as connection:
-            if _version(connection, database) < target:
-                _step(connection, database, target)
+            if schema.version(connection) < target:
+                schema.step(connection, target)
 
 
-def _version(connection: Connection, database: Database) -> int:
-    if not connection.dialect.has_table(connection, "schema_version"):
-        return 0
-    version = int(connection.exec_driver_sql("SELECT version FROM schema_version").scalar_one())
-    if version > len(MIGRATIONS):
-        raise FormatError(
-            f"{database.name} has schema version {version}, and this Muniment knows versions up to"
-            f" {len(MIGRATIONS)}: use the newer Muniment that wrote it"
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    database: Database
+    steps: Steps
+    versions: str
+
+    def version(self, connection: Connection) -> int:
+        if not connection.dialect.has_table(connection, self.versions):
+            return 0
+        version = int(
+            connection.exec_driver_sql(f"SELECT version FROM {self.versions}").scalar_one()
         )
-    return version
+        if version > len(self.steps):
+            raise FormatError(
+                f"{self.database.name} has schema version {version}, and this Muniment knows versions up to"
+                f" {len(self.steps)}: use the newer Muniment that wrote it"
+            )
+        return version
 
-
-def _step(connection: Connection, database: Database, target: int) -> None:
-    if target == 1:
-        connection.exec_driver_sql("CREATE TABLE schema_version (version BIGINT NOT NULL)")
-        connection.exec_driver_sql("INSERT INTO schema_version VALUES (0)")
-    for statement in MIGRATIONS[target - 1]:
-        connection.exec_driver_sql(database.dialect.sql(statement))
-    connection.exec_driver_sql(f"UPDATE schema_version SET version = {target}")
+    def step(self, connection: Connection, target: int) -> None:
+        if target == 1:
+            connection.exec_driver_sql(f"CREATE TABLE {self.versions} (version BIGINT NOT NULL)")
+            connection.exec_driver_sql(f"INSERT INTO {self.versions} VALUES (0)")
+        for statement in self.steps[target - 1]:
+            connection.exec_driver_sql(self.database.dialect.sql(statement))
+        connection.exec_driver_sql(f"UPDATE {self.versions} SET version = {target}")

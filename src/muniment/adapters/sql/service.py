@@ -1,0 +1,29 @@
+"""The service's database: its steps of migration, over the tables of the modules that use them."""
+
+import os
+
+from muniment.adapters.sql import accounts, audit_log
+from muniment.adapters.sql.engine import Database, open_database
+from muniment.adapters.sql.migrations import Steps, migrate
+
+SERVICE_MIGRATIONS: Steps = ((*audit_log.TABLES, *accounts.TABLES),)
+"""Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
+
+SERVICE_VERSIONS = "service_schema_version"
+
+
+def open_service_database(url_or_path: str | os.PathLike[str]) -> Database:
+    """Open the database of a service, creating and migrating it where need be.
+
+    Raises:
+        UsageError: The database cannot be opened.
+        FormatError: The database was written by a newer Muniment.
+        IntegrityError: The file is damaged or no database.
+    """
+    database = open_database(url_or_path)
+    try:
+        migrate(database, SERVICE_MIGRATIONS, SERVICE_VERSIONS)
+    except BaseException:
+        database.close()
+        raise
+    return database
