@@ -28,6 +28,8 @@ _V2_HEADER = struct.Struct("<16xQQQ")
 """Characteristics (none of which matters to a reader), offset and size of the CARv1, offset of the index or 0."""
 _V2_HEADER_END = 1 + len(_V2_PRAGMA) + _V2_HEADER.size
 _SKIP_BYTES = 64 * 1024
+MAX_PADDING_BYTES = 16 * 1024 * 1024
+"""Most bytes between the header of a CARv2 and its data, which align it to pages or disk sectors."""
 
 
 class Readable(Protocol):
@@ -180,9 +182,13 @@ def _read_prefixed(
 
 def _read_exactly(stream: Readable, length: int) -> bytes:
     body = stream.read(length)
-    while len(body) < length and (more := stream.read(length - len(body))):
-        body += more
-    return body
+    if len(body) == length or not body:
+        return body
+    parts, missing = [body], length - len(body)
+    while missing and (body := stream.read(missing)):
+        parts.append(body)
+        missing -= len(body)
+    return b"".join(parts)
 
 
 def _read_header(stream: Readable, position: int) -> tuple[bytes, int]:
@@ -234,6 +240,10 @@ def _enter_v2(stream: Readable) -> tuple[_Window, int]:
     if index_offset and index_offset < offset + size:
         raise FormatError("CARv2 header has an index that begins within the data")
     gap = offset - _V2_HEADER_END
+    if gap > MAX_PADDING_BYTES:
+        raise FormatError(
+            f"expected CARv2 data within {MAX_PADDING_BYTES} bytes, got byte {offset}"
+        )
     while gap:
         skipped = len(stream.read(min(gap, _SKIP_BYTES)))
         if not skipped:

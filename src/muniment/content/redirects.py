@@ -14,6 +14,8 @@ from muniment.errors import FormatError
 NAME = b"_redirects"
 MAX_FILE_BYTES = 64 * 1024
 MAX_RULES = 1024
+MAX_TARGET_CHARS = 8192
+"""Longest URL or path that a rule may make; it can name a placeholder many times."""
 DEFAULT_STATUS = 301
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 STATUSES = REDIRECTS | {200, 404, 410, 451}
@@ -84,6 +86,9 @@ def find_redirect(rules: Sequence[Rule], path: str, query: str) -> Redirect | No
     """Return what the first rule that matches `path` (escaped, as in the URL) says, or None.
 
     Redirects keep the query that was asked with; where it and the rule's own have a name in common, the asked one wins.
+
+    Raises:
+        FormatError: The target would be too long.
     """
     segments = path.strip("/").split("/") if path.strip("/") else []
     for rule in rules:
@@ -97,6 +102,9 @@ def find_redirect(rules: Sequence[Rule], path: str, query: str) -> Redirect | No
 
 
 def _fill(target: str, found: Mapping[str, str]) -> str:
+    longest = len(target) + sum(len(found.get(name, "")) for name in _PLACEHOLDER.findall(target))
+    if longest > MAX_TARGET_CHARS:
+        raise FormatError(f"expected a target of at most {MAX_TARGET_CHARS} characters, got more")
     return _PLACEHOLDER.sub(lambda match: found.get(match[1], match[0]), target)
 
 
