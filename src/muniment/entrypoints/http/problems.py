@@ -1,0 +1,199 @@
+"""Problems (RFC 9457): every error path ends in one, with a stable code that programs can rely on.
+
+An object of another organisation and one that does not exist give the same problem, byte for byte.
+"""
+
+import errno
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from muniment import errors
+from muniment.accounts.principals import AuthenticationError, PermissionDeniedError
+from muniment.accounts.quotas import QuotaExceededError
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem.
+
+    Attributes:
+        code: Its stable name.
+        status: The HTTP status that it comes with.
+        title: What it is, in one sentence that is the same for every occurrence.
+    """
+
+    code: str
+    status: int
+    title: str
+
+
+KINDS = {
+    kind.code: kind
+    for kind in (
+        Kind("bad-request", 400, "The request makes no sense as given."),
+        Kind("invalid-fields", 400, "Some fields of the request are not valid."),
+        Kind("unauthenticated", 401, "The API key is missing or not valid."),
+        Kind("forbidden", 403, "This key may not do that."),
+        Kind("not-found", 404, "There is nothing by that name."),
+        Kind("method-not-allowed", 405, "This resource does not have that method."),
+        Kind("not-acceptable", 406, "There is no representation that the client accepts."),
+        Kind("request-timeout", 408, "The request took too long to arrive."),
+        Kind("conflict", 409, "The state of things does not allow this now."),
+        Kind("pending", 409, "The answer is not known yet."),
+        Kind("gone", 410, "It was there, and is no more."),
+        Kind("precondition-failed", 412, "It was changed since it was read."),
+        Kind("too-large", 413, "The request is larger than what is accepted."),
+        Kind("quota-exceeded", 413, "There is no room left in the quota."),
+        Kind("unsupported-media-type", 415, "The body has a type that is not understood here."),
+        Kind("range-not-satisfiable", 416, "The range lies outside of what there is."),
+        Kind("idempotency-mismatch", 422, "This Idempotency-Key came with another request before."),
+        Kind("checksum-mismatch", 460, "What arrived is not what was announced."),
+        Kind("too-many-requests", 429, "There were too many requests."),
+        Kind("headers-too-large", 431, "The header fields are larger than what is accepted."),
+        Kind("internal", 500, "The service failed; this is a defect."),
+        Kind("damaged", 500, "What is stored is damaged or missing."),
+        Kind("upstream-failed", 502, "A service that this one depends on failed."),
+        Kind("unavailable", 503, "The service cannot do this now."),
+        Kind("storage-full", 507, "The disk of the service is full."),
+    )
+}
+"""All kinds by code."""
+
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (AuthenticationError, "unauthenticated"),
+    (PermissionDeniedError, "forbidden"),
+    (QuotaExceededError, "quota-exceeded"),
+    (errors.UsageError, "bad-request"),
+    (errors.NotFoundError, "not-found"),
+    (errors.FormatError, "bad-request"),
+    (errors.IntegrityError, "damaged"),
+    (errors.KeyUnavailableError, "unavailable"),
+    (errors.ConflictError, "conflict"),
+    (errors.ExternalServiceError, "upstream-failed"),
+    (errors.PendingError, "pending"),
+)
+_STATUS_CODES = {
+    400: "bad-request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    413: "too-large",
+    415: "unsupported-media-type",
+    429: "too-many-requests",
+    503: "unavailable",
+}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class ProblemError(errors.MunimentError):
+    """A problem of a kind that no other error means.
+
+    Args:
+        code: One of `KINDS`.
+        detail: What happened.
+        headers: Header fields that belong to the answer.
+    """
+
+    def __init__(self, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.kind = KINDS[code]
+        self.headers = headers or {}
+
+
+class FieldProblem(msgspec.Struct, omit_defaults=True):
+    """What is wrong with one field.
+
+    Attributes:
+        detail: What is wrong.
+        pointer: Where in the body (RFC 6901), as a fragment.
+        parameter: Or which parameter of path, query or header.
+    """
+
+    detail: str
+    pointer: str = ""
+    parameter: str = ""
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """The body of an answer with an error status.
+
+    Attributes:
+        type: A URI for the kind.
+        title: What kind it is.
+        status: The HTTP status.
+        detail: What happened, and what to do next.
+        code: The kind's stable name.
+        request_id: For whoever reads the logs.
+        errors: The fields that are not valid.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str = ""
+    errors: list[FieldProblem] = []
+
+
+def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
+    """Describe an error; what nobody foresaw is logged and told in general words only."""
+    headers: dict[str, str] = {}
+    fields: list[FieldProblem] = []
+    detail = str(error)
+    match error:
+        case ProblemError():
+            kind, headers = error.kind, error.headers
+        case ValidationException():
+            kind, fields = KINDS["invalid-fields"], _field_problems(error.extra)
+            detail = "some fields are not valid" if fields else error.detail
+        case HTTPException():
+            kind = KINDS[_STATUS_CODES.get(error.status_code, "bad-request")]
+            headers, detail = dict(error.headers or {}), error.detail
+        case OSError() if error.errno in _FULL:
+            kind = KINDS["storage-full"]
+            detail = "the disk of the service is full; nothing that was acknowledged is lost"
+        case _:
+            code = next((code for type_, code in _CODES if isinstance(error, type_)), "internal")
+            kind = KINDS[code]
+    if kind.code == "internal":
+        _log.error("unexpected error, which is a defect in Muniment", exc_info=error)
+        detail = "the service failed to answer"
+    if kind.code == "unauthenticated":
+        headers = headers | {"www-authenticate": 'Bearer realm="muniment"'}
+    title = kind.title
+    type_ = f"urn:muniment:problem:{kind.code}"
+    return Problem(type_, title, kind.status, detail, kind.code, errors=fields), headers
+
+
+def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer a request that failed: the application's one exception handler."""
+    problem, headers = problem_of(error)
+    problem.request_id = request.scope["state"].get("request_id", "")
+    body = msgspec.json.encode(problem)
+    return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _field_problems(extra: object) -> list[FieldProblem]:
+    if not isinstance(extra, list):
+        return []
+    found = []
+    for item in extra:
+        key, message = str(item.get("key", "")), str(item.get("message", ""))
+        if item.get("source", "body") == "body":
+            pointer = "#" + "".join(f"/{part}" for part in key.split(".") if part)
+            found.append(FieldProblem(message, pointer=pointer))
+        else:
+            found.append(FieldProblem(message, parameter=key))
+    return found

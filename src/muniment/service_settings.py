@@ -1,0 +1,72 @@
+"""Settings of a service: `service.toml` in its home, and variables behind ``MUNIMENT_SERVICE_``.
+
+What concerns one organisation's archive stays in the `config.toml` of its own home.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from muniment.errors import UsageError
+from muniment.settings import GIB, MIB, Setting, read_values
+
+SERVICE_SETTINGS = (
+    Setting(
+        "database",
+        "",
+        "SQLAlchemy URL of a PostgreSQL database; empty for SQLite files in the home.",
+    ),
+    Setting(
+        "public_url", "", "URL by which clients reach the service; empty for where it listens."
+    ),
+    Setting(
+        "workers", 2, "Jobs that one process works on at once; 0 for a process that only answers."
+    ),
+    Setting(
+        "lease_s", 9, "Seconds after which the jobs of a worker that fell silent are taken over."
+    ),
+    Setting("upload_bytes", 1024 * GIB, "Bytes of one uploaded file at most."),
+    Setting("body_bytes", 4 * MIB, "Bytes of any other request's body at most."),
+    Setting("requests", 256, "Requests that one process answers at once at most."),
+    Setting("rate_per_minute", 6000, "Requests of one API key in a minute at most."),
+    Setting("gateways", (), "Trustless gateways that missing content is fetched from."),
+    Setting("routers", (), "Delegated routing endpoints that are asked who has missing content."),
+    Setting(
+        "keep_staged",
+        default=False,
+        help="Keep uploaded files beside the archive once their commit was stored and verified.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """All settings of a service by name; see `SERVICE_SETTINGS` for their meaning and units."""
+
+    database: str
+    public_url: str
+    workers: int
+    lease_s: int
+    upload_bytes: int
+    body_bytes: int
+    requests: int
+    rate_per_minute: int
+    gateways: tuple[str, ...]
+    routers: tuple[str, ...]
+    keep_staged: bool
+
+    @classmethod
+    def load(cls, file: Path, environ: Mapping[str, str] = os.environ) -> "ServiceSettings":
+        """Read the settings of the service whose `service.toml` is `file` (which may be absent).
+
+        Raises:
+            UsageError: The file is not TOML, or names an unknown setting, or a value has the wrong type or makes no sense.
+        """
+        values = read_values(SERVICE_SETTINGS, file, environ, "MUNIMENT_SERVICE_")
+        for name in ("lease_s", "upload_bytes", "body_bytes", "requests", "rate_per_minute"):
+            if values[name] < 1:
+                raise UsageError(f"setting {name!r} must be at least 1, got {values[name]}")
+        if values["workers"] < 0:
+            raise UsageError(f"setting 'workers' must be at least 0, got {values['workers']}")
+        return cls(**values)
