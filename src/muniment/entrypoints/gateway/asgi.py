@@ -5,10 +5,11 @@ read and verified. What fails after the status was sent ends the connection, whi
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from muniment.entrypoints.gateway.gateway import Gateway, error_response
@@ -27,6 +28,9 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 T = TypeVar("T")
+
+MAX_BODY_BYTES = 64 * 1024
+"""What is read of a request's body: more than anything that is accepted."""
 
 _RETRY_AFTER_S = 5
 
@@ -85,6 +89,8 @@ class GatewayApp:
         except MunimentError as error:
             await _send_whole(send, _refusal(error))
             return
+        if self._gateway.accepts_body(request):
+            request = replace(request, body=await self._read_body(receive))
         answer = await self._in_thread(lambda: self._gateway.respond(request))
         if answer.rest is None:
             await _send_whole(send, answer)
@@ -98,6 +104,18 @@ class GatewayApp:
             raise StreamFailedError(str(error)) from None
         finally:
             gone.cancel()
+
+    async def _read_body(self, receive: Receive) -> bytes:
+        """Read the body of a request as far as anybody will look at it."""
+        body = b""
+        is_more = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.stall_s):
+                while is_more and len(body) <= MAX_BODY_BYTES:
+                    message = await receive()
+                    body += message.get("body", b"")
+                    is_more = message.get("more_body", False)
+        return body
 
     async def _stream(
         self, send: Send, gone: "asyncio.Future[None]", portion: bytes, rest: Iterator[bytes]

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from muniment.content import redirects
@@ -38,6 +38,8 @@ from muniment.entrypoints.gateway.names import (
     Target,
 )
 from muniment.entrypoints.gateway.negotiation import Format, Wanted, negotiate
+from muniment.entrypoints.gateway.routing import PREFIX as ROUTING_PREFIX
+from muniment.entrypoints.gateway.routing import Routing, RoutingOptions
 from muniment.errors import (
     ExternalServiceError,
     FormatError,
@@ -60,6 +62,7 @@ class GatewayOptions:
         records: Where IPNS records come from.
         dnslinks: Where DNSLinks come from.
         denylist: What is not served.
+        routing: What the node says of itself to those who look for blocks.
         deserialized: Also serve files, directories, data and archives, not only what a client can verify. Must be off where the
             gateway shares an origin with anything else.
         time_limit_s: How long one request may read.
@@ -70,6 +73,7 @@ class GatewayOptions:
     records: Records = field(default_factory=NoRecords)
     dnslinks: DnsLinks = field(default_factory=NoDnsLinks)
     denylist: Denylist = field(default_factory=Denylist)
+    routing: RoutingOptions = field(default_factory=RoutingOptions)
     deserialized: bool = True
     time_limit_s: float = 3600.0
     clock: Callable[[], float] = time.time
@@ -83,14 +87,30 @@ class Gateway:
         self._store = store
         self._names = Names(self.options.records, self.options.dnslinks, self.options.clock)
         self._hosts = Hosts(self.options.hosts, self._names)
+        self._routing = Routing(
+            store,
+            self.options.records,
+            self.options.denylist,
+            self.options.routing,
+            self.options.clock,
+        )
+
+    def accepts_body(self, request: Request) -> bool:
+        """Tell whether the body of a request is worth reading; all others are not looked at."""
+        return self._routing.accepts_body(request)
 
     def respond(self, request: Request) -> Answer:
         """Answer a request; whatever is wrong with it or with the content becomes an error status.
 
         The rest of the body is read from the store while it is iterated, and may raise a `MunimentError` then.
         """
+        cors: Iterable[tuple[str, str]] = CORS_HEADERS
         try:
-            response = self._dispatch(request)
+            if request.path.startswith(ROUTING_PREFIX) and self._hosts.is_own(request):
+                cors = self._routing.cors_headers
+                response = self._routing.respond(request)
+            else:
+                response = self._dispatch(request)
             if request.method == "HEAD":
                 response.body = ()
             answer = begin(response)
@@ -99,7 +119,7 @@ class Gateway:
         except Exception:  # noqa: BLE001  # a defect; whatever it is, the client gets no traceback
             _log.exception("unexpected error, which is a defect in Muniment")
             answer = begin(text_response(500, "the gateway failed to answer"))
-        answer.headers += CORS_HEADERS
+        answer.headers += cors
         return answer
 
     def _dispatch(self, request: Request) -> Response:

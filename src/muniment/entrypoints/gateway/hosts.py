@@ -85,6 +85,19 @@ class Hosts:
             return Mount(content, is_isolated=True)
         return self._on_path_gateway(request)
 
+    def is_own(self, request: Request) -> bool:
+        """Tell whether a request came to the gateway's own origin, not to one that belongs to content.
+
+        Raises:
+            ExternalServiceError: The DNS would know, and does not answer.
+        """
+        host = request.header("x-forwarded-host") or request.header("host")
+        name, _, _port = host.lower().partition(":")
+        above = (name.partition(f".{space}.")[2] for space in ("ipfs", "ipns"))
+        if any(self.gateways.get(host) for host in above):
+            return False
+        return name in self.gateways or not self._is_website(name, request)
+
     def _is_website(self, name: str, request: Request) -> bool:
         """Tell whether a host that is no gateway's names content itself."""
         try:

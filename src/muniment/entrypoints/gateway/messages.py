@@ -54,6 +54,7 @@ class Request:
         query: The query as it was sent, without the question mark.
         headers: By lower-case name; of repeated ones the values are joined with commas (RFC 9110, section 5.3).
         scheme: `http` or `https`, as the client sees it.
+        body: What was sent behind the headers; read for the few requests that are to have one.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     scheme: str = "http"
+    body: bytes = b""
     fields: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:

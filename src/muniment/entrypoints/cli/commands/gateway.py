@@ -12,9 +12,12 @@ from muniment.errors import FormatError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from muniment.content.cid import CID
     from muniment.content.denylist import Denylist
     from muniment.content.ports import BlockStore
+    from muniment.content.routing import PeerRecord
     from muniment.entrypoints.gateway.names import DnsLinks, Records
+    from muniment.entrypoints.gateway.routing import WritableRecords
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -71,6 +74,24 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="FILE",
     help="Do not serve what this list names (IPIP-383).",
 )
+@click.option(
+    "--announce",
+    multiple=True,
+    metavar="URL",
+    help="Tell who asks at /routing/v1 that this node's blocks are to be had at URL.",
+)
+@click.option(
+    "--node-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Key that this node is known by [default: node-key.pem of the home, made at first use].",
+)
+@click.option(
+    "--accept-record",
+    multiple=True,
+    metavar="NAME",
+    help="Let the owner of this IPNS name publish its record here, into --ipns-records.",
+)
 @click.option("--http-proxy", is_flag=True, help="Also be an HTTP proxy to the own hosts.")
 @click.option(
     "--max-requests",
@@ -93,6 +114,9 @@ def command(
     dnslink: tuple[str, ...],
     dns: bool,
     denylist: tuple[Path, ...],
+    announce: tuple[str, ...],
+    node_key: Path | None,
+    accept_record: tuple[str, ...],
     http_proxy: bool,
     max_requests: int,
 ) -> None:
@@ -103,13 +127,20 @@ def command(
     """
     from muniment.entrypoints.gateway.asgi import GatewayApp, Limits  # noqa: PLC0415  # costs start-up time
     from muniment.entrypoints.gateway.gateway import Gateway, GatewayOptions  # noqa: PLC0415
+    from muniment.entrypoints.gateway.routing import RoutingOptions  # noqa: PLC0415
     from muniment.entrypoints.gateway.server import Listen, serve  # noqa: PLC0415
 
     if (certificate is None) != (key is None):
         raise UsageError("--certificate and --key belong together")
+    records = _records(ipns_records)
     options = GatewayOptions(
         hosts={name.lower(): True for name in subdomains},
-        records=_records(ipns_records),
+        records=records,
+        routing=RoutingOptions(
+            node=_node(session, announce, node_key),
+            writable=_writable(records, accept_record),
+            names=_names(accept_record),
+        ),
         dnslinks=_dnslinks(dnslink, asks_dns=dns),
         denylist=_denylist(denylist),
         deserialized=not trustless,
@@ -150,10 +181,44 @@ def _blocks(folder: Path) -> "Iterator[BlockStore]":
 
 
 def _records(folder: Path | None) -> "Records":
-    from muniment.adapters.gateway_names import RecordFolder  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.published_records import PublishedRecords  # noqa: PLC0415  # costs start-up time
     from muniment.entrypoints.gateway.names import NoRecords  # noqa: PLC0415
 
-    return RecordFolder(folder) if folder else NoRecords()
+    return PublishedRecords(folder) if folder else NoRecords()
+
+
+def _writable(records: "Records", names: tuple[str, ...]) -> "WritableRecords | None":
+    from muniment.adapters.published_records import PublishedRecords  # noqa: PLC0415  # costs start-up time
+
+    if not names:
+        return None
+    if not isinstance(records, PublishedRecords):
+        raise UsageError("--accept-record needs --ipns-records FOLDER, where the records are kept")
+    return records
+
+
+def _names(texts: tuple[str, ...]) -> "frozenset[CID]":
+    from muniment.content.ipns import parse_name  # noqa: PLC0415  # costs start-up time
+
+    try:
+        return frozenset(map(parse_name, texts))
+    except FormatError as error:
+        raise UsageError(f"--accept-record: {error}") from None
+
+
+def _node(session: Session, urls: tuple[str, ...], key: Path | None) -> "PeerRecord | None":
+    """Return what this node says of itself; None if it is not to be found."""
+    from muniment.adapters.node_key import NODE_KEY, node_id  # noqa: PLC0415  # costs start-up time
+    from muniment.content import multiaddr, routing  # noqa: PLC0415
+
+    if not urls:
+        return None
+    try:
+        addrs = tuple(map(multiaddr.from_url, urls))
+    except FormatError as error:
+        raise UsageError(f"--announce: {error}") from None
+    peer = node_id(key or session.home_folder / NODE_KEY)
+    return routing.PeerRecord(routing.peer_id_text(peer), addrs, (routing.GATEWAY_PROTOCOL,))
 
 
 def _dnslinks(pairs: tuple[str, ...], *, asks_dns: bool) -> "DnsLinks":
