@@ -64,11 +64,10 @@ class Denylist:
         """
         start = _body_offset(data)
         for number, raw in enumerate(data[start:].split(b"\n"), data.count(b"\n", 0, start) + 1):
-            line = raw.strip()
-            if not line or line.startswith(b"#"):
+            if not raw.strip() or raw.lstrip().startswith(b"#"):
                 continue
             try:
-                self._add_line(line)
+                self._add_line(raw)
             except (FormatError, UnicodeDecodeError) as error:
                 raise FormatError(f"line {number}: {error}") from None
 
@@ -107,6 +106,8 @@ class Denylist:
         if len(line) > MAX_LINE_BYTES:
             raise FormatError(f"expected a line of at most {MAX_LINE_BYTES} bytes, got {len(line)}")
         words = line.decode("utf-8").split()
+        if not words:
+            return  # text knows more kinds of blanks than bytes do
         allows = words[0].startswith("!")
         item, status = words[0].removeprefix("!"), _GONE
         for hint in words[1:]:
