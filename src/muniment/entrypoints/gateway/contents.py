@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from muniment.archive.media_type import HEAD_BYTES, media_type
 from muniment.content import codecs
 from muniment.content.cid import CID, DAG_PB, RAW
 from muniment.content.path_resolution import NoSuchPathError, Resolution, resolve_path
-from muniment.content.unixfs import describe, list_directory, read_file
+from muniment.content.unixfs import DirectoryEntry, describe, list_directory, read_file
 from muniment.content.unixfs.node import Kind
 from muniment.entrypoints.gateway import pages
 from muniment.entrypoints.gateway.blocks import RequestBlocks
@@ -144,13 +144,24 @@ def _listing_response(found: Found) -> Response:
     if found.is_not_modified(etag):
         return Response(304, headers)
     entries = list_directory(found.cid, found.get, unsafe_names=True)
-    shown = list(islice(entries, pages.MAX_ENTRIES))
-    is_cut = next(entries, None) is not None
+    shown, is_cut = _first_entries(entries)
     shown.sort(key=lambda entry: entry.name)
     page = pages.directory_page(
         found.mount, found.mount.content.segments, found.cid, shown, is_cut=is_cut
     )
     return _page_response(headers, page)
+
+
+def _first_entries(entries: Iterator[DirectoryEntry]) -> tuple[list[DirectoryEntry], bool]:
+    """Return the entries that a listing has room for, and whether there are more."""
+    shown: list[DirectoryEntry] = []
+    name_bytes = 0
+    for entry in entries:
+        name_bytes += len(entry.name)
+        if len(shown) == pages.MAX_ENTRIES or name_bytes > pages.MAX_NAME_BYTES:
+            return shown, True
+        shown.append(entry)
+    return shown, False
 
 
 def _page_response(headers: Headers, page: Iterator[bytes]) -> Response:
@@ -285,6 +296,20 @@ def exactly(size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
     if left:
         raise FormatError(f"expected {size} bytes, got {'more' if left < 0 else size - left}")
+
+
+def at_most(size: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass pieces on, and fail before they are more than `size` bytes.
+
+    Raises:
+        HttpError: 413: they are.
+    """
+    left = size
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise HttpError(413, f"more than {size} bytes: ask for a part of it")
+        yield piece
 
 
 def _bytes_response(

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from muniment.content import redirects
@@ -66,6 +66,7 @@ class GatewayOptions:
         deserialized: Also serve files, directories, data and archives, not only what a client can verify. Must be off where the
             gateway shares an origin with anything else.
         time_limit_s: How long one request may read.
+        stream_limit_bytes: Where a body without a size (a CAR or TAR) is cut: of a few blocks one can ask for petabytes.
         clock: Seconds since 1970.
     """
 
@@ -76,6 +77,7 @@ class GatewayOptions:
     routing: RoutingOptions = field(default_factory=RoutingOptions)
     deserialized: bool = True
     time_limit_s: float = 3600.0
+    stream_limit_bytes: int = 1 << 38
     clock: Callable[[], float] = time.time
 
 
@@ -184,7 +186,17 @@ class Gateway:
             if redirected is None:
                 raise
             return redirected
-        return _secured(found, _respond(found))
+        response = _secured(found, _respond(found))
+        if not isinstance(response.body, tuple):
+            response.body = self._limited(response, blocks)
+        return response
+
+    def _limited(self, response: Response, blocks: RequestBlocks) -> Iterator[bytes]:
+        """Bound a body in time, and in size unless the size is said before and the rest can be asked for later."""
+        body = blocks.paced(response.body)
+        if response.header("content-length"):
+            return body
+        return contents.at_most(self.options.stream_limit_bytes, body)
 
     def _resolve_names(self, path: ContentPath) -> Target:
         target = self._names.resolve(path)

@@ -16,6 +16,8 @@ from muniment.entrypoints.gateway.hosts import Mount
 
 MAX_ENTRIES = 10_000
 """Entries that one listing shows."""
+MAX_NAME_BYTES = 1 << 20
+"""Bytes of the names that one listing shows: each is there three times, and escaping makes them longer."""
 MAX_PREVIEW_CHARS = 64 * 1024
 
 _STYLE = """
