@@ -31,7 +31,11 @@ _make = ScannedFile._make  # a third of the time that calling the class takes
 
 
 def scan(
-    roots: Iterable[bytes], on_problem: OnProblem, skip: Collection[bytes] = ()
+    roots: Iterable[bytes],
+    on_problem: OnProblem,
+    skip: Collection[bytes] = (),
+    *,
+    hidden: bool = True,
 ) -> Iterator[ScannedFile]:
     """Iterate over the roots and everything below them, each path once.
 
@@ -43,8 +47,9 @@ def scan(
         roots: Absolute paths, with or without the leading slash. Their parents are not recorded.
         on_problem: Called with a path (without leading slash) and a message.
         skip: Absolute paths of folders that are never entered nor recorded, by whatever path they are reached.
+        hidden: Whether names below the roots that begin with a dot are looked at.
     """
-    skipped = _Skipped(skip)
+    skipped = _Skipped(skip, hidden=hidden)
     for root in _outermost(roots):
         yield from _scan_root(root, on_problem, skipped)
 
@@ -71,9 +76,10 @@ def scanned_file(path: bytes, status: os.stat_result, target: bytes | None = Non
 
 
 class _Skipped:
-    """Folders that are left out, known by device and inode so that no other path leads into them."""
+    """What is left out: folders, known by device and inode so that no other path leads into them; perhaps hidden names."""
 
-    def __init__(self, paths: Iterable[bytes]) -> None:
+    def __init__(self, paths: Iterable[bytes], *, hidden: bool) -> None:
+        self.hidden = hidden
         self._real = [os.path.realpath(b"/" + path.lstrip(b"/")) for path in paths]
         self.identities: set[tuple[int, int]] = set()
         for path in self._real:
@@ -167,6 +173,8 @@ def _walk(stack: list[_Entries], on_problem: OnProblem, skipped: _Skipped) -> It
         entries = stack[-1]
         try:
             for entry in entries.rest:
+                if not skipped.hidden and entry.name.startswith(b"."):
+                    continue
                 status = _status(entry, on_problem)
                 if status is None:
                     continue

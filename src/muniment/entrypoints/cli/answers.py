@@ -128,6 +128,27 @@ ANSWERS: dict[str, dict[str, str]] = {
         "url": "where it listens; printed once it does",
         "store": "folder of the block store that is served",
     },
+    "content add": {
+        "added": "list: `cid`, `name_hex`, `name_display`, `paths`, `bytes` (of files), `dag_bytes` (of blocks)",
+        "new_blocks": "blocks that the store did not have; 0 with `--only-cid`",
+        "stored": "false with `--only-cid`",
+        "problems": "list of problems",
+    },
+    "content cat": {
+        "cid": "of the file",
+        "offset": "where its bytes begin",
+        "bytes": "how many",
+        "content_base64": "the bytes, 16 MiB at most",
+    },
+    "content import": {
+        "cars": "list: `file`, `version`, `blocks`, `bytes`, `new_blocks`, `roots` (list: `cid`, `complete`, `missing`, `pinned`)",
+    },
+    "content export": {
+        "root": "root of the CAR",
+        "file": "where it was written",
+        "blocks": "blocks in it",
+        "bytes": "its size",
+    },
     "store stats": {
         "pack_count": "pack files",
         "pack_blocks": "blocks in them",

@@ -20,6 +20,7 @@ COMMANDS = {
     "backup": "Copy commits to the configured backup, or check it.",
     "ots": "Complete, check and describe timestamps.",
     "store": "Look after the block store.",
+    "content": "Add, read, import and export public IPFS content.",
     "gateway": "Serve the store over HTTP, to IPFS tools and browsers.",
     "keys": "Look after keys and recipients.",
     "doctor": "Check that this home is in good health.",
