@@ -60,6 +60,8 @@ class BlockIndex:
         if not create and not os.path.exists(self._path):
             raise FileNotFoundError(self._path)
         self._lock = threading.RLock()
+        self._watch_lock = threading.Lock()
+        self._watcher: sqlite3.Connection | None = None
         with _translated_errors():
             self._connection = _connect(self._path)
             try:
@@ -83,6 +85,8 @@ class BlockIndex:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+        if self._watcher is not None:
+            self._watcher.close()
 
     def is_current(self) -> bool:
         """Tell whether the file at the index' path is still the one that is open here."""
@@ -90,6 +94,14 @@ class BlockIndex:
             return os.stat(self._path).st_ino == self._inode
         except FileNotFoundError:
             return False
+
+    def generation(self) -> int:
+        """Return a number that is another one once any process has changed the index."""
+        with self._watch_lock, _translated_errors():
+            if self._watcher is None:
+                # One's own changes do not count for a connection, so this one makes none; and it never waits for others.
+                self._watcher = _connect(self._path, timeout_s=0)
+            return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -257,9 +269,9 @@ def remove_index(folder: str) -> None:
             continue
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str, timeout_s: float = _BUSY_TIMEOUT_S) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        path, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )
     connection.execute("PRAGMA synchronous = FULL")
     return connection

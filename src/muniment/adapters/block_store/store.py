@@ -14,6 +14,7 @@ from muniment.adapters.block_store.index import BlockIndex, DamagedIndexError, r
 from muniment.adapters.block_store.journal import Entry, Journal
 from muniment.adapters.block_store.packs import Location
 from muniment.adapters.block_store.recovery import RebuildReport, Recovery
+from muniment.adapters.block_store.verified import VerifiedReads
 from muniment.content.cid import CID, IDENTITY, verify_block
 from muniment.content.dag_pb import MAX_BLOCK_BYTES
 from muniment.content.ports import Pin
@@ -54,6 +55,8 @@ class EmbeddedBlockStore:
         pack_bytes: Length at which a pack is closed.
         lock_timeout_s: How long a change waits for another process' change.
         read_only: Never write: for readers beside a writer.
+        reverify_after_s: For how long a block that was hashed may be read again unhashed, if its file was not written to; see
+            `VerifiedReads`.
     """
 
     def __init__(
@@ -63,19 +66,21 @@ class EmbeddedBlockStore:
         pack_bytes: int = PACK_BYTES,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         read_only: bool = False,
+        reverify_after_s: float = 0.0,
     ) -> None:
         self.folder = os.path.abspath(os.fspath(folder))
         self._pack_bytes = pack_bytes
         self._lock_timeout_s = lock_timeout_s
         self._read_only = read_only
+        self._files = VerifiedReads(self.folder, reverify_after_s)
         self._journal = Journal(self.folder)
         self._thread_lock = threading.RLock()
         self._index: BlockIndex | None = None
 
     @classmethod
-    def open_reader(cls, folder: str | os.PathLike[str]) -> Self:
+    def open_reader(cls, folder: str | os.PathLike[str], *, reverify_after_s: float = 0.0) -> Self:
         """Return a store that only reads: it takes no lock, recovers nothing, and sees what others have finished."""
-        return cls(folder, read_only=True)
+        return cls(folder, read_only=True, reverify_after_s=reverify_after_s)
 
     def __enter__(self) -> Self:
         if self._read_only:
@@ -144,6 +149,10 @@ class EmbeddedBlockStore:
         """Return the roots of the directories that are served in place, by path relative to the store's folder."""
         return self.index.directories()
 
+    def generation(self) -> int:
+        """Return a number that is another one once anybody has changed what the store holds; cheap enough for every request."""
+        return self.index.generation()
+
     def stats(self) -> StoreStats:
         """Count what the store holds."""
         totals = self.index.totals()
@@ -174,8 +183,7 @@ class EmbeddedBlockStore:
         failure: IntegrityError | None = None
         for place in places:
             try:
-                data = packs.read_location(self.folder, place)
-                verify_block(cid, data)
+                data = self._files.read(cid, place)
             except FileNotFoundError:
                 failure = failure or MissingDataError(
                     f"block {cid} is gone: its file {place.path} is missing"

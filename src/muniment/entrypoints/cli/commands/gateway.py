@@ -12,9 +12,9 @@ from muniment.errors import FormatError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from muniment.adapters.block_store import EmbeddedBlockStore
     from muniment.content.cid import CID
     from muniment.content.denylist import Denylist
-    from muniment.content.ports import BlockStore
     from muniment.content.routing import PeerRecord
     from muniment.entrypoints.gateway.names import DnsLinks, Records
     from muniment.entrypoints.gateway.routing import WritableRecords
@@ -100,6 +100,15 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     help="Requests answered at once.",
 )
+@click.option(
+    "--reverify-after",
+    "reverify_after_s",
+    type=click.IntRange(min=0),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Hash a block anew only after so long, unless its file was written to; 0 for every time.",
+)
 @pass_session
 def command(
     session: Session,
@@ -119,6 +128,7 @@ def command(
     accept_record: tuple[str, ...],
     http_proxy: bool,
     max_requests: int,
+    reverify_after_s: int,
 ) -> None:
     """Serve the block store over HTTP until it is interrupted: an IPFS gateway that reads and never writes.
 
@@ -146,7 +156,7 @@ def command(
         deserialized=not trustless,
     )
     listen = Listen(host, port, certificate, key, is_proxy=http_proxy)
-    with _store(session, folder) as path, _blocks(path) as blocks:
+    with _store(session, folder) as path, _blocks(path, reverify_after_s) as blocks:
         app = GatewayApp(Gateway(blocks, options), Limits(requests=max_requests))
         serve(app, listen, lambda url: _announce(session, url, path))
 
@@ -173,10 +183,10 @@ def _store(session: Session, folder: Path | None) -> "Iterator[Path]":
 
 
 @contextlib.contextmanager
-def _blocks(folder: Path) -> "Iterator[BlockStore]":
+def _blocks(folder: Path, reverify_after_s: int) -> "Iterator[EmbeddedBlockStore]":
     from muniment.adapters.block_store import EmbeddedBlockStore  # noqa: PLC0415  # costs start-up time
 
-    with EmbeddedBlockStore.open_reader(folder) as blocks:
+    with EmbeddedBlockStore.open_reader(folder, reverify_after_s=reverify_after_s) as blocks:
         yield blocks
 
 
