@@ -16,7 +16,7 @@ MANY_FILES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """Files and their names in IPFS.
+    """Files and the paths at a gateway that they have.
 
     Attributes:
         corpus: The corpus' folder.
@@ -24,7 +24,9 @@ class Holdings:
         corpus_cid: CID of the corpus' folder.
         large_cid: CID of the other.
         small: The text file whose size is nearest to 23 KB, below the corpus.
+        small_path: The path of that file by its own CID.
         many: Small files, below the corpus.
+        block_paths: Paths of the blocks of a large file, all of 1 MiB.
     """
 
     corpus: Path
@@ -32,42 +34,39 @@ class Holdings:
     corpus_cid: CID
     large_cid: CID
     small: Path
+    small_path: str
     many: tuple[Path, ...]
+    block_paths: tuple[str, ...]
 
     def size_bytes(self, *files: Path) -> float:
         """Mean size of files of the corpus."""
         return sum((self.corpus / file).stat().st_size for file in files) / len(files)
 
     def path(self, file: Path) -> str:
-        """The path at a gateway of a file of the corpus, from the corpus' root."""
+        """The path of a file of the corpus, from the corpus' root."""
         return f"/ipfs/{self.corpus_cid}/{file}"
 
     def large_path(self, size_mib: int) -> str:
-        """The path at a gateway of a large file."""
+        """The path of a large file."""
         return f"/ipfs/{self.large_cid}/large{size_mib}.bin"
 
 
-def find_holdings(corpus: Path, large: Path, corpus_cid: CID, large_cid: CID) -> Holdings:
-    """Choose the files that are asked for."""
+def find_holdings(
+    corpus: Path, large: Path, corpus_cid: CID, large_cid: CID, store: Path
+) -> Holdings:
+    """Choose the files that are asked for; `store` is a block store that has them."""
     sizes = {
         path.relative_to(corpus): path.stat().st_size for path in sorted(corpus.glob("case*/*.txt"))
     }
     small = min(sizes, key=lambda path: abs(sizes[path] - SMALL_BYTES))
-    step = max(1, len(sizes) // MANY_FILES)
-    many = tuple(sizes)[::step][:MANY_FILES]
-    return Holdings(corpus, large, corpus_cid, large_cid, small, many)
-
-
-def small_cid(store: Path, holdings: Holdings) -> CID:
-    """CID of the small file."""
+    many = tuple(sizes)[:: max(1, len(sizes) // MANY_FILES)][:MANY_FILES]
+    large_name = f"large{LARGE_MIB[0]}.bin".encode()
     with EmbeddedBlockStore.open_reader(store) as blocks:
-        segments = [part.encode() for part in holdings.small.parts]
-        return resolve_path(holdings.corpus_cid, segments, blocks.get).cid
-
-
-def large_blocks(store: Path, holdings: Holdings) -> list[CID]:
-    """CIDs of the blocks of the first large file, but a shorter last one."""
-    with EmbeddedBlockStore.open_reader(store) as blocks:
-        name = f"large{LARGE_MIB[0]}.bin".encode()
-        root = resolve_path(holdings.large_cid, [name], blocks.get).cid
-        return [cid for cid, _, size in leaf_layout(root, blocks.get)]
+        names = [part.encode() for part in small.parts]
+        small_cid = resolve_path(corpus_cid, names, blocks.get).cid
+        large_root = resolve_path(large_cid, [large_name], blocks.get).cid
+        leaves = [cid for cid, _, _ in leaf_layout(large_root, blocks.get)]
+    block_paths = tuple(f"/ipfs/{cid}?format=raw" for cid in leaves)
+    return Holdings(
+        corpus, large, corpus_cid, large_cid, small, f"/ipfs/{small_cid}", many, block_paths
+    )

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from resource import struct_rusage
@@ -45,13 +45,24 @@ class Cost:
     """Peak of the resident memory of the largest single process."""
 
 
-def measure(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> Cost:
-    """Run `command` to its end and measure it; its output goes to `log`.
+def measure(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    output: Path | None = None,
+) -> Cost:
+    """Run `command` to its end and measure it; what it prints goes to `log`, or its standard output to `output`.
 
     Raises:
         CommandFailedError: It could not be started, or its exit code is not 0.
     """
-    with _adopting_orphans(), log.open("wb") as output, _MemorySampler() as memory:
+    with ExitStack() as stack:
+        stack.enter_context(_adopting_orphans())
+        logged = stack.enter_context(log.open("wb"))
+        printed = stack.enter_context(output.open("wb")) if output else logged
+        memory = stack.enter_context(_MemorySampler())
         started_s = time.perf_counter()
         try:
             process = subprocess.Popen(
@@ -59,8 +70,8 @@ def measure(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: P
                 env=env,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=printed,
+                stderr=logged,
             )
         except OSError as error:
             raise CommandFailedError(f"cannot start {command[0]}: {error.strerror}") from error

@@ -1,7 +1,8 @@
-"""The programs that Muniment is measured beside, got once from their registries and kept in `.cache/engines`.
+"""The programs that Muniment is measured beside and with, got once from their registries and kept in `.cache/engines`.
 
 restic is built from its Go module at one version; borg is installed from PyPI at the version that `uv.lock` fixes (the
-dependency group `bench`), in an environment of its own. Where that fails, the program found on the PATH is taken, whichever its
+dependency group `bench`), in an environment of its own; Kubo is what `make engines` builds; nginx is unpacked from the
+distribution's package, so that no server is set up on the machine; h2load is installed from it. Where that fails, the program found on the PATH is taken, whichever its
 version: every result names it. A peer that cannot be had is left out, with a word on how to get it.
 """
 
@@ -10,9 +11,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from muniment.errors import ExternalServiceError
+from muniment.testing.engines import find_engine
 
 PROJECT = Path(__file__).resolve().parent.parent
 RESTIC_MODULE, RESTIC_VERSION = "github.com/restic/restic", "0.18.1"
@@ -23,6 +28,8 @@ REASON_LINES = 4
 RESTIC_HELP = (
     "needs Go on the PATH or the Go module proxy and PyPI in reach; or: apt-get install restic"
 )
+NGINX_HELP = "apt-get install nginx"
+H2LOAD_HELP = "apt-get install nghttp2-client"
 BORG_HELP = (
     "needs a C compiler and: apt-get install python3-dev pkg-config libacl1-dev liblz4-dev libzstd-dev libxxhash-dev "
     "libssl-dev; or: apt-get install borgbackup"
@@ -42,13 +49,14 @@ class UnavailableError(Exception):
 
 
 def find_program(name: str, engines: Path) -> Program:
-    """The program `name` (muniment, restic or borg), built or installed into `engines` at need.
+    """The program `name` (a key of `_PROGRAMS`), built or installed into `engines` at need.
 
     Raises:
         UnavailableError: It cannot be had here.
     """
-    path = {"muniment": _muniment, "restic": _restic, "borg": _borg}[name](engines)
-    return Program(path, _output([str(path), "version" if name == "restic" else "--version"]))
+    find, words = _PROGRAMS[name]
+    path = find(engines)
+    return Program(path, _output([str(path), words], and_errors=True))
 
 
 def _muniment(_: Path) -> Path:
@@ -115,6 +123,61 @@ def _borg(engines: Path) -> Path:
     return path
 
 
+def _kubo(_: Path) -> Path:
+    try:
+        return find_engine("ipfs")
+    except ExternalServiceError:
+        _output([str(PROJECT / "scripts" / "engines.sh")])
+    try:
+        return find_engine("ipfs")
+    except ExternalServiceError as error:
+        raise UnavailableError(str(error)) from error
+
+
+def _nginx(engines: Path) -> Path:
+    path = engines / "nginx" / "usr" / "sbin" / "nginx"
+    found = _system_program("nginx")
+    if found or path.exists():
+        return found or path
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _output(["apt-get", "download", "-qq", "nginx"], cwd=Path(folder))
+            packages = map(str, Path(folder).glob("nginx_*.deb"))
+            _output(["dpkg-deb", "--extract", *packages, str(engines / "nginx")])
+        except UnavailableError as error:
+            raise UnavailableError(f"{error}\n{NGINX_HELP}") from error
+    return path
+
+
+def _h2load(_: Path) -> Path:
+    found = _system_program("h2load")
+    if found:
+        return found
+    apt = [*([] if os.geteuid() == 0 else ["sudo", "--non-interactive"]), "apt-get", "-qq"]
+    try:
+        _output([*apt, "update"])
+        _output([*apt, "install", "-y", "--no-install-recommends", "nghttp2-client"])
+    except UnavailableError as error:
+        raise UnavailableError(f"{error}\n{H2LOAD_HELP}") from error
+    return _on_path("h2load", "", H2LOAD_HELP)
+
+
+def _system_program(name: str) -> Path | None:
+    found = shutil.which(name, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
+    return Path(found) if found else None
+
+
+_PROGRAMS: Mapping[str, tuple[Callable[[Path], Path], str]] = {
+    "muniment": (_muniment, "--version"),
+    "restic": (_restic, "version"),
+    "borg": (_borg, "--version"),
+    "kubo": (_kubo, "--version"),
+    "nginx": (_nginx, "-v"),
+    "h2load": (_h2load, "--version"),
+}
+"""How each is found, and what makes it say its version."""
+
+
 def _uv() -> str:
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.exists() else "uv"
@@ -128,9 +191,13 @@ def _on_path(name: str, reason: str, advice: str) -> Path:
 
 
 def _output(
-    command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    and_errors: bool = False,
 ) -> str:
-    """What `command` prints on standard output."""
+    """What `command` prints on standard output, and on standard error if that is asked for."""
     try:
         done = subprocess.run(
             command,
@@ -149,4 +216,4 @@ def _output(
         raise UnavailableError(f"{' '.join(command)} failed: {reason}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnavailableError(f"{command[0]}: {error}") from error
-    return done.stdout.strip()
+    return (done.stdout + (done.stderr if and_errors else "")).strip()

@@ -43,10 +43,19 @@ class Server:
         """Proportional set size of all of its processes, in units of 1,000,000 bytes: shared pages count once."""
         return sum(map(proportional_bytes, self.pids())) / MB
 
+    def peak_resident_mb(self) -> float:
+        """The most memory that each of its living processes ever had resident, added up; shared pages count repeatedly."""
+        return sum(map(_peak_resident_kib, self.pids())) * 1024 / MB
+
 
 def _cpu_ticks(pid: int) -> int:
     fields = read_proc(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime: fields 14 to 17 of proc(5)
+
+
+def _peak_resident_kib(pid: int) -> int:
+    found = re.search(r"^VmHWM:\s*(\d+) kB", read_proc(f"/proc/{pid}/status"), re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 class Observer:
