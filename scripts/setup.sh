@@ -20,6 +20,13 @@ if [ "${1:-}" = test ]; then wanted+=("${TEST_PACKAGES[@]}"); fi
 for pair in "${wanted[@]}"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
 done
+# Debian keeps the servers off the PATH. Tests start servers of their own, so the package must not start one for the machine.
+CLUSTERS=/etc/postgresql-common/createcluster.d
+no_cluster=""
+if [ "${1:-}" = test ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null 2>&1; then
+    missing+=(postgresql)
+    no_cluster="$CLUSTERS/muniment-setup.conf"
+fi
 if [ ${#missing[@]} -gt 0 ]; then
     sudo=""
     if [ "$(id -u)" != 0 ]; then sudo=sudo; fi
@@ -31,6 +38,12 @@ if [ ${#missing[@]} -gt 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
     # /usr/bin/env: sudo drops variables that are not named.
     $sudo apt-get update -qq
+    if [ -n "$no_cluster" ]; then
+        # Only while it is installed: a later version that somebody wants may well start a server.
+        trap '$sudo rm -f "$no_cluster"; $sudo rmdir --ignore-fail-on-non-empty "$CLUSTERS" 2>/dev/null || true' EXIT
+        $sudo mkdir -p "$CLUSTERS"
+        echo "create_main_cluster = false" | $sudo tee "$no_cluster" >/dev/null
+    fi
     $sudo /usr/bin/env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 fi
 

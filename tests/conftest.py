@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from muniment.archive.manifest import Organization
 from muniment.bootstrap import Archive, create_archive
 from muniment.errors import ExternalServiceError
 from muniment.testing.engines import find_engine
+from muniment.testing.postgresql import LocalPostgres
 
 
 class Silent:
@@ -160,6 +162,29 @@ def pytest_runtest_setup(item):
             find_engine(program)
         except ExternalServiceError as error:
             pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL of this test process's own."""
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(LocalPostgres())
+        except ExternalServiceError as error:
+            pytest.skip(str(error))
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.engine)])
+def database_url(request, tmp_path):
+    """The URL of an empty database, of each kind that Muniment works with."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/database.sqlite3"
+    else:
+        server = request.getfixturevalue("postgres")
+        url = server.create_database()
+        yield url
+        server.drop_database(url)
 
 
 @pytest.hookimpl(wrapper=True)

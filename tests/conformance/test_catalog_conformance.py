@@ -7,13 +7,11 @@ from muniment.testing.catalog import CHECKS
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_sqlite_catalog(check, tmp_path):
+def test_catalog(check, database_url):
     opened = []
 
     def open_one(organization_id):
-        opened.append(
-            open_catalog(tmp_path / "catalog.sqlite3", organization_id, "An organisation")
-        )
+        opened.append(open_catalog(database_url, organization_id, "An organisation"))
         return opened[-1]
 
     try:

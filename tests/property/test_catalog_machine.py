@@ -22,20 +22,45 @@ class SqliteMachine(CatalogMachine):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def run(examples, steps):
+def postgres_machine(server):
+    class PostgresMachine(CatalogMachine):
+        def open_catalog(self, organization_id):
+            if not hasattr(self, "url"):
+                self.url = server.create_database()
+            return open_catalog(self.url, organization_id, "An organisation")
+
+        def teardown(self):
+            super().teardown()
+            server.drop_database(self.url)
+
+    return PostgresMachine
+
+
+def run(machine, examples, steps):
     chosen = settings(
         max_examples=examples,
         stateful_step_count=steps,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
-    run_state_machine_as_test(SqliteMachine, settings=chosen)
+    run_state_machine_as_test(machine, settings=chosen)
 
 
 def test_sqlite_catalog_follows_the_model():
-    run(examples=15, steps=30)
+    run(SqliteMachine, examples=15, steps=30)
+
+
+@pytest.mark.engine
+def test_postgresql_catalog_follows_the_model(postgres):
+    run(postgres_machine(postgres), examples=15, steps=30)
 
 
 @pytest.mark.slow
 def test_sqlite_catalog_follows_the_model_for_long():
-    run(examples=150, steps=60)
+    run(SqliteMachine, examples=150, steps=60)
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_postgresql_catalog_follows_the_model_for_long(postgres):
+    run(postgres_machine(postgres), examples=80, steps=60)

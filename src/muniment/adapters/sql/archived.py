@@ -146,6 +146,7 @@ def _insert(
         standing[path] = (*scanned_values(file.scanned), None, False, sequence)
     transaction.run_many(_SUPERSEDE, superseded)
     transaction.run_many(_INSERT, rows)
+    transaction.grew(len(rows))
     _take(transaction, number, waiting)
     _update(transaction, number, commit_id, sequence, waiting)
 

@@ -9,6 +9,9 @@ from sqlalchemy import Connection
 from muniment.adapters.sql.engine import Dialect
 from muniment.adapters.sql.statements import Statements
 
+_ANALYZE_AT = 1_000
+"""Rows added before the planner looks again; and then whenever they have doubled."""
+
 
 class Transaction(Statements):
     """Runs statements for one organisation and collects what they change in its totals.
@@ -22,10 +25,23 @@ class Transaction(Statements):
         super().__init__(connection, dialect)
         self.org_id = org_id
         self.change: Counter[str] = Counter()
+        self._added = 0
+        self._analyze_at = _ANALYZE_AT
 
     def begin(self) -> None:
         """Let the writers of one organisation take turns."""
         self.run("SELECT org_id FROM totals WHERE org_id = ? {lock}", self.org_id)
+
+    def grew(self, rows: int) -> None:
+        """Count rows added to `files`; where they are many, have the planner look at the table again.
+
+        A planner that believes a table to be empty reads all of it for every look-up, and it would learn better only
+        after the transaction.
+        """
+        self._added += rows
+        if self._dialect.analyze is not None and self._added >= self._analyze_at:
+            self.run(f"{self._dialect.analyze} files")
+            self._analyze_at = 2 * self._added
 
     def end(self) -> None:
         """Add the collected change to the totals."""
