@@ -1,8 +1,9 @@
-"""Is all of a DAG there? A walk over its blocks that visits each once and reads only those that can have links."""
+"""How large is a DAG, and is all of it there? A walk that visits each block once, and reads only those that can have links."""
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from muniment.content.cid import CID
+from muniment.content.cid import CID, IDENTITY
 from muniment.content.links import block_links, has_links
 from muniment.errors import IntegrityError, NotFoundError
 
@@ -14,8 +15,8 @@ class Blocks(Protocol):
         """Return the block, verified."""
         ...
 
-    def has(self, cid: CID) -> bool:
-        """Tell whether the block is there."""
+    def size(self, cid: CID) -> int:
+        """Return the bytes of the block, which are not looked at."""
         ...
 
 
@@ -26,11 +27,31 @@ class Missing(NamedTuple):
     reason: str
 
 
-def first_missing(root: CID, blocks: Blocks) -> Missing | None:
-    """Return a block below (or at) `root` that is missing, damaged, or of a codec whose links are unknown; None if there is none.
+@dataclass(slots=True)
+class Survey:
+    """What a walk found.
 
-    Memory: about 200 bytes for each block of the DAG.
+    Attributes:
+        blocks: Different blocks that are there; identity CIDs hold themselves, and do not count.
+        size_bytes: Their bytes.
+        missing_blocks: Blocks that are missing, damaged, or of a codec whose links are unknown. What hangs on those is not known.
+        first_missing: One of them.
     """
+
+    blocks: int = 0
+    size_bytes: int = 0
+    missing_blocks: int = 0
+    first_missing: Missing | None = None
+
+    def note_missing(self, cid: CID, reason: str) -> None:
+        """Count a block that is missing."""
+        self.missing_blocks += 1
+        self.first_missing = self.first_missing or Missing(cid, reason)
+
+
+def survey_dag(root: CID, blocks: Blocks) -> Survey:
+    """Visit every block at and below `root`. Memory: about 200 bytes for each."""
+    survey = Survey()
     seen: set[bytes] = set()
     pending = [root]
     while pending:
@@ -40,11 +61,17 @@ def first_missing(root: CID, blocks: Blocks) -> Missing | None:
         seen.add(cid.multihash)
         try:
             if has_links(cid):
-                pending += block_links(cid, blocks.get(cid))
-            elif not blocks.has(cid):
-                return Missing(cid, "the block is missing")
+                block = blocks.get(cid)
+                pending += reversed(block_links(cid, block))
+                size = len(block)
+            else:
+                size = blocks.size(cid)
         except NotFoundError:
-            return Missing(cid, "the block is missing")
+            survey.note_missing(cid, "the block is missing")
         except IntegrityError as error:
-            return Missing(cid, str(error))
-    return None
+            survey.note_missing(cid, str(error))
+        else:
+            is_stored = cid.hash_function != IDENTITY
+            survey.blocks += is_stored
+            survey.size_bytes += size if is_stored else 0
+    return survey

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.content.car import CarReader, Readable, Section
 from muniment.content.cid import CID, IDENTITY, verify_block
-from muniment.content.completeness import Missing, first_missing
+from muniment.content.completeness import Survey, survey_dag
 from muniment.content.links import has_links
 
 _JOB_BYTES = 4 * 1024 * 1024
@@ -24,10 +24,10 @@ Block = tuple[CID, bytes]
 
 
 class ImportedRoot(NamedTuple):
-    """A root of a CAR: whether all of its DAG is in the store now, what is missing first if not, and whether it was pinned."""
+    """A root of a CAR: what of its DAG is in the store now, and whether it was pinned."""
 
     cid: CID
-    missing: Missing | None
+    survey: Survey
     pinned: bool
 
 
@@ -84,12 +84,12 @@ def _settle_root(
     root: CID, store: EmbeddedBlockStore, name: str | None, *, pins_incomplete: bool
 ) -> ImportedRoot:
     """Look whether a root's DAG is complete, and pin it if there is a name (perhaps empty) for the pin."""
-    missing = first_missing(root, store)
+    survey = survey_dag(root, store)
     # An identity CID holds its block; without links there is nothing to keep.
-    pinned = name is not None and (missing is None or pins_incomplete)
+    pinned = name is not None and (not survey.missing_blocks or pins_incomplete)
     if pinned and not (root.hash_function == IDENTITY and not has_links(root)):
         store.pin(root, name or "")
-    return ImportedRoot(root, missing, pinned)
+    return ImportedRoot(root, survey, pinned)
 
 
 class _Counted:

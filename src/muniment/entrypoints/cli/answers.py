@@ -32,6 +32,27 @@ _SCANNED = {
 }
 _DRY_RUN = {"dry_run": "true when nothing was written"}
 
+CID = {
+    "cid": "as it was given, or found",
+    "version": "0 or 1",
+    "codec": "name of what the block holds, or a number",
+    "hash": "name of the hash function, or a number",
+    "digest_hex": "the hash",
+    "v0": "the CIDv0 of the same block, or null",
+    "v1": "the CIDv1, in base32",
+    "base36": "the CIDv1 in base36, for DNS names",
+}
+"""What a CID says."""
+
+SURVEY = {
+    "complete": "whether all of its blocks are in the store",
+    "blocks": "different blocks that are",
+    "dag_bytes": "their bytes",
+    "missing_blocks": "blocks that are missing or damaged",
+    "first_missing": "CID of one of them, or null",
+}
+"""How much of a DAG there is."""
+
 ANSWERS: dict[str, dict[str, str]] = {
     "init": {
         "home": "the home folder",
@@ -134,20 +155,49 @@ ANSWERS: dict[str, dict[str, str]] = {
         "stored": "false with `--only-cid`",
         "problems": "list of problems",
     },
+    "content get": {
+        "cid": "of what was written",
+        "target": "where it is",
+        "paths": "files, folders and links written; 1 with `--archive`",
+        "bytes": "bytes of the files, or of the TAR",
+    },
+    "content ls": {
+        "cid": "of the folder",
+        "entries": "list: `name_hex`, `name_display`, `cid`, `kind` (`file`, `directory`, `symlink`, `unknown`), `bytes` (of a file), `dag_bytes` (as the folder says), `target_display`",
+        "next_offset": "`--offset` for the entries behind these, or null",
+    },
     "content cat": {
         "cid": "of the file",
         "offset": "where its bytes begin",
         "bytes": "how many",
         "content_base64": "the bytes, 16 MiB at most",
     },
+    "content stat": CID
+    | {
+        "kind": "`file`, `directory`, `symlink` or `block`",
+        "bytes": "of a file, or null",
+        "target_display": "of a symlink, or null",
+        "mode": "stored permissions in octal, or null",
+        "mtime_ns": "stored modification time, nanoseconds since 1970, or null",
+    }
+    | SURVEY
+    | {"pinned": "whether this very CID is", "pin_name": "the pin's name, or null"},
     "content import": {
-        "cars": "list: `file`, `version`, `blocks`, `bytes`, `new_blocks`, `roots` (list: `cid`, `complete`, `missing`, `pinned`)",
+        "cars": "list: `file`, `version`, `blocks`, `bytes`, `new_blocks`, `roots` (list: `cid`, `pinned`, and the keys from `complete` on of `content stat`)",
     },
     "content export": {
         "root": "root of the CAR",
         "file": "where it was written",
         "blocks": "blocks in it",
         "bytes": "its size",
+    },
+    "content pin": {
+        "pinned": "list: `cid`, `name`, and the keys from `complete` on of `content stat`",
+    },
+    "content unpin": {"unpinned": "list of CIDs"},
+    "content pins": {"pins": "list: `cid`, `name`"},
+    "content cid": {
+        "cids": "list: the keys up to `base36` of `content stat`, and `converted` (with options, else null)",
     },
     "store stats": {
         "pack_count": "pack files",

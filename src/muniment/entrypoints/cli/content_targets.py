@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from muniment.entrypoints.cli.session import Session
+from muniment.entrypoints.cli.text import count
 from muniment.errors import FormatError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from muniment.adapters.block_store import EmbeddedBlockStore
     from muniment.content.cid import CID
+    from muniment.content.completeness import Survey
     from muniment.content.path_resolution import Resolution
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -134,3 +136,23 @@ def resolve_target(text: str, store: "EmbeddedBlockStore") -> "Resolution":
             f"{text[:200]!r} leads to a value inside the block {found.cid}, not to one of its own"
         )
     return found
+
+
+def survey_view(survey: "Survey") -> dict[str, Any]:
+    """Describe what was found of a DAG."""
+    first = survey.first_missing
+    return {
+        "complete": survey.missing_blocks == 0,
+        "blocks": survey.blocks,
+        "dag_bytes": survey.size_bytes,
+        "missing_blocks": survey.missing_blocks,
+        "first_missing": str(first.cid) if first else None,
+    }
+
+
+def missing_words(survey: "Survey") -> str:
+    """Say what a DAG lacks; nothing when it is complete."""
+    first = survey.first_missing
+    if first is None:
+        return ""
+    return f", incomplete: {count(survey.missing_blocks, 'block')} missing, the first is {first.cid} ({first.reason})"

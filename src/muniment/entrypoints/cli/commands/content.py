@@ -5,6 +5,7 @@ import click
 from muniment.entrypoints.cli.commands import (
     content_add,
     content_car,
+    content_pins,
     content_read,
 )
 from muniment.entrypoints.cli.session import Group
@@ -23,8 +24,15 @@ def command() -> None:
 
 for _command in (
     content_add.add,
+    content_read.get,
+    content_read.ls,
     content_read.cat,
+    content_read.stat,
     content_car.import_,
     content_car.export,
+    content_pins.pin,
+    content_pins.unpin,
+    content_pins.pins,
+    content_pins.cid_command,
 ):
     command.add_command(_command)

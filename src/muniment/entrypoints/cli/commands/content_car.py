@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 
 from muniment.entrypoints.cli.content_targets import (
+    missing_words,
     open_reader,
     open_store,
     resolve_target,
     store_option,
+    survey_view,
     target_argument,
 )
 from muniment.entrypoints.cli.progress import progress_of
@@ -97,11 +99,9 @@ def _report_import(
             f"{file}: {count(report.blocks, 'block')} ({size(report.size_bytes)}), {report.new_blocks:,} new"
         )
         for root in report.roots:
-            incomplete += root.missing is not None
+            incomplete += root.survey.missing_blocks > 0
             state = "pinned" if root.pinned else "not pinned"
-            if root.missing:
-                state += f", incomplete: {root.missing.reason} ({root.missing.cid})"
-            session.say(f"  {root.cid}  {state}")
+            session.say(f"  {root.cid}  {state}{missing_words(root.survey)}")
     session.answer(
         {
             "cars": [
@@ -114,10 +114,9 @@ def _report_import(
                     "roots": [
                         {
                             "cid": str(root.cid),
-                            "complete": root.missing is None,
-                            "missing": str(root.missing.cid) if root.missing else None,
                             "pinned": root.pinned,
                         }
+                        | survey_view(root.survey)
                         for root in report.roots
                     ],
                 }
@@ -185,7 +184,8 @@ def export(
     Of a PATH with names in it, the CAR's root is the CID at its beginning, and the blocks on the way are in it: who trusts nobody can
     follow them.
     """
-    from muniment.adapters.content.exporting import new_file, write_car  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.content.exporting import write_car  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.content.new_file import new_file  # noqa: PLC0415
     from muniment.content.dag_scope import select_blocks  # noqa: PLC0415
 
     del order  # depth first is one of all the orders
