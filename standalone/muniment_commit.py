@@ -420,11 +420,13 @@ class Commit:
             return
         files = self.manifest["files"]
         need(len(files) == self.leaf_count, 8, "files does not list every leaf")
+        order = PathOrder()
         for leaf, file in zip(self.leaves(), files):
             what = f"files[{leaf.number}]"
             need(file["leaf"] == leaf.number, 8, f"{what} is not that of its leaf")
             same = fields_digest(disclosed_commitments(file, what)) == leaf.fields_digest
             need(same, 8, f"{what} does not have the fields that its leaf commits to")
+            order.check(leaf.number, file["fields"])
 
     def ciphertext_digest(self, index: int) -> bytes:
         """Look up the digest of one leaf's member."""
@@ -586,8 +588,6 @@ def check_record(record: dict[str, Any], what: str) -> None:
         shape["content"] = COPY if copy else CONTENT
     conform(record, shape, 8, what)
     check_values(record, what)
-    empty = record.get("size") != 0 or record["blake3"] == blake3().hexdigest()
-    need(empty, 9, f"{what} is of an empty file, but with another digest")
 
 
 def check_values(fields: dict[str, Any], what: str) -> None:
@@ -600,6 +600,9 @@ def check_values(fields: dict[str, Any], what: str) -> None:
     for name in ("mtime_ns", "ctime_ns"):
         fits = -(2**63) <= int(fields.get(name, 0)) < 2**63
         need(fits, 8, f"{what} has a time that does not fit 64 bits")
+    empty = blake3().hexdigest()
+    good = fields.get("size") != 0 or fields.get("blake3", empty) == empty
+    need(good, 9, f"{what} is of an empty file, but with another digest")
 
 
 def disclosed_commitments(file: dict[str, Any], what: str) -> dict[str, bytes]:
@@ -634,6 +637,23 @@ def open_record(commit: Commit, leaf: Leaf, file_key: bytes) -> dict[str, Any]:
     same = fields_digest(commitments) == leaf.fields_digest
     need(same, 8, f"{what} is not the one that its leaf commits to")
     return record
+
+
+class PathOrder:
+    """The leaves of a commit are in the order of their paths, and no path is there twice (rule 8)."""
+
+    def __init__(self) -> None:
+        self.last, self.leaf = b"", -1
+
+    def check(self, leaf: int, fields: dict[str, Any]) -> None:
+        """Check the next leaf, unless its path is not known."""
+        if "path_hex" not in fields:
+            return
+        path = bytes.fromhex(fields["path_hex"])
+        same = f"leaves {self.leaf} and {leaf} have the same path, {show(path)}"
+        need(path != self.last, 8, same)
+        need(path > self.last, 8, f"leaf {leaf} has the path {show(path)}, out of order")
+        self.last, self.leaf = path, leaf
 
 
 Finder = Callable[[str], Commit]
@@ -796,7 +816,7 @@ class Tally:
 
 def check_members(commit: Commit, keys: bytes | None, find: Finder) -> Tally:
     """Check rules 7 to 10 for every leaf."""
-    tally, offset = Tally(), 0
+    tally, offset, order = Tally(), 0, PathOrder()
     for leaf in commit.leaves():
         size = member_size(commit, leaf.number, offset)
         key = key_of(keys, leaf) if keys else ERASED_KEY
@@ -807,7 +827,7 @@ def check_members(commit: Commit, keys: bytes | None, find: Finder) -> Tally:
             member.check_digest(leaf.ciphertext_digest)
         else:
             try:
-                check_leaf(commit, leaf, key, (offset + 512, size), find)
+                check_leaf(commit, leaf, key, (offset + 512, size), find, order)
                 tally.opened += 1
             except Absent as error:
                 tally.absent.append(f"leaf {leaf.number}: {error}")
@@ -819,10 +839,16 @@ def check_members(commit: Commit, keys: bytes | None, find: Finder) -> Tally:
 
 
 def check_leaf(
-    commit: Commit, leaf: Leaf, file_key: bytes, place: tuple[int, int], find: Finder
+    commit: Commit,
+    leaf: Leaf,
+    file_key: bytes,
+    place: tuple[int, int],
+    find: Finder,
+    order: PathOrder,
 ) -> None:
     """Open the record and the content of one leaf, whose member lies at `place` (rules 7 to 10)."""
     record, what = open_record(commit, leaf, file_key), f"leaf {leaf.number}: its member"
+    order.check(leaf.number, record)
     content = record.get("content", {})
     if content and "key_hex" not in content:
         named = (content["offset"], content["sealed_size"])
@@ -896,12 +922,13 @@ def keyed_leaves(commit: Commit, arguments: argparse.Namespace) -> Iterator[tupl
 
 def list_records(arguments: argparse.Namespace) -> None:
     """Print one line a leaf: number, kind, mode, size, time, path."""
-    commit = open_commit(arguments)
+    commit, order = open_commit(arguments), PathOrder()
     for leaf, key in keyed_leaves(commit, arguments):
         if key == ERASED_KEY:
             print(f"{leaf.number:8} erased")
             continue
         record = open_record(commit, leaf, key)
+        order.check(leaf.number, record)
         arrow = f" -> {show(bytes.fromhex(record['target_hex']))}" if "target_hex" in record else ""
         path = show(bytes.fromhex(record["path_hex"])) + arrow
         facts = f"{record['kind']:9} {record['mode']:04o} {record.get('size', 0):12}"
@@ -980,6 +1007,7 @@ class Target:
 def extract(arguments: argparse.Namespace) -> None:
     """Restore what matches; what fails is named and left out, and all the rest restored."""
     commit, folders, done, failures = open_commit(arguments), {}, 0, []
+    order = PathOrder()
     find, target = finder(commit, arguments.commits), Target(arguments.target)
     for leaf, key in keyed_leaves(commit, arguments):
         if key == ERASED_KEY:
@@ -987,6 +1015,7 @@ def extract(arguments: argparse.Namespace) -> None:
             continue
         try:
             record = open_record(commit, leaf, key)
+            order.check(leaf.number, record)
             path = bytes.fromhex(record["path_hex"])
             if not fnmatch.fnmatchcase(os.fsdecode(path), arguments.path):
                 continue

@@ -20,7 +20,10 @@ BASE = {"ctime_ns": "2", "kind": "directory", "mode": 0o755, "mtime_ns": "1", "p
 CONTENT = {"compression": "none", "offset": 512, "packed_size": 5, "sealed_size": 512}
 FILE = BASE | {"kind": "file", "blake3": "ab" * 32, "media_type": "text/plain", "size": 5, "content": CONTENT}  # fmt: skip
 COPY = FILE | {"content": CONTENT | {"commit_id": ID, "key_hex": "cd" * 32, "leaf": 3}}
-EMPTY = {name: value for name, value in FILE.items() if name != "content"} | {"size": 0}
+EMPTY = {name: value for name, value in FILE.items() if name != "content"} | {
+    "size": 0,
+    "blake3": blake3().hexdigest(),
+}
 LINK = BASE | {"kind": "symlink", "target_hex": "2e2e2f61"}
 
 
@@ -81,7 +84,8 @@ CHANGES = {
     "a file without a digest": without(FILE, "blake3"),
     "a file without a type": without(FILE, "media_type"),
     "a file without content": without(FILE, "content"),
-    "an empty file with content": FILE | {"size": 0},
+    "an empty file with content": FILE | {"size": 0, "blake3": blake3().hexdigest()},
+    "an empty file with another digest": EMPTY | {"blake3": "ab" * 32},
     "a size below 0": FILE | {"size": -1},
     "a size beyond 53 bits": json.dumps(FILE | {"size": 1 << 53}, sort_keys=True, separators=(",", ":")).encode(),
     "a digest in capitals": FILE | {"blake3": "AB" * 32},
@@ -206,6 +210,7 @@ def test_what_was_scanned_comes_back(scanned, digest, compression):
     elif scanned.kind is Kind.DIRECTORY:
         scanned = scanned._replace(size=0)
     is_file = scanned.kind is Kind.FILE
+    digest = digest if scanned.size else blake3().digest()
     content = records.Content(compression, 512, scanned.size, 1024) if scanned.size else None
     built = records.build(scanned, digest if is_file else None, "text/plain", content)
     again, _ = records.open_record(KEY, records.seal(KEY, records.fields(built)), what="x")

@@ -249,11 +249,11 @@ ALL_FIELDS = ("kind", "path_hex", "mode", "mtime_ns", "ctime_ns", "size", "blake
 SMALL = [{"path": b"a.txt", "data": b"hello"}]
 MIXED = [
     {"path": b"d", "kind": "directory", "mode": 0o555, "mtime_ns": 1_500_000_000_000_000_001},
-    {"path": b"d/text", "data": b"text " * 1000, "compression": "zstd"},
+    {"path": b"d/a", "data": b"text " * 1000, "compression": "zstd"},
     {"path": b"d/empty", "data": b""},
-    {"path": b"d/e/l\xff\x1b[31m", "data": b"lz4 " * 50_000, "compression": "lz4", "mode": 0o4755},
-    {"path": b"d/link", "kind": "symlink", "target": b"../d/text"},
-    {"path": b"big", "data": bytes(range(256)) * 12_288},
+    {"path": b"d/f/l\xff\x1b[31m", "data": b"lz4 " * 50_000, "compression": "lz4", "mode": 0o4755},
+    {"path": b"d/link", "kind": "symlink", "target": b"../d/a"},
+    {"path": b"e", "data": bytes(range(256)) * 12_288},
 ]
 
 
@@ -328,8 +328,8 @@ def test_extract_restores_bytes_modes_times_links_and_folders(mixed, tmp_path, c
 
 def test_extract_takes_only_what_the_pattern_names(mixed, tmp_path, capsys):
     command = ("extract", mixed.folder, tmp_path / "out", "--keys", mixed.keyring_path, "--path")
-    assert run(capsys, *command, "d/t*")[0] == 0
-    assert [p.name for p in (tmp_path / "out").rglob("*")] == ["d", "text"]
+    assert run(capsys, *command, "d/a*")[0] == 0
+    assert [p.name for p in (tmp_path / "out").rglob("*")] == ["d", "a"]
     assert run(capsys, *command, "nothing")[0] == 1
 
 
@@ -338,8 +338,8 @@ def test_list_escapes_what_a_terminal_would_obey(mixed, capsys):
     assert code == 0
     assert len(out.splitlines()) == len(MIXED)
     assert "\x1b" not in out
-    assert r"d/e/l\xff\x1b[31m" in out
-    assert "d/link -> ../d/text" in out
+    assert r"d/f/l\xff\x1b[31m" in out
+    assert "d/link -> ../d/a" in out
 
 
 def test_a_links_target_holds_no_zero_byte(tmp_path, capsys):
@@ -396,7 +396,7 @@ def test_erased_keys_are_reported_and_are_not_an_error(mixed, tmp_path, capsys):
     assert "1 erased" in run(capsys, "list", mixed.folder, "--keys", mixed.keyring_path)[1]
     command = ("extract", mixed.folder, tmp_path / "out", "--keys", mixed.keyring_path)
     assert run(capsys, *command)[0] == 0
-    assert not (tmp_path / "out/d/text").exists()
+    assert not (tmp_path / "out/d/a").exists()
     mixed.keys[:] = [bytes(32)] * len(MIXED)
     mixed.keyring_path.write_bytes(mixed.keyring())
     code, out, err = deep(capsys, mixed)
@@ -692,7 +692,7 @@ def other(leaf, part, name, value):
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        (other(1, "fields", "path_hex", b"d/test".hex()), 8),
+        (other(1, "fields", "path_hex", b"d/b".hex()), 8),
         (other(1, "fields", "size", 5001), 8),
         (other(1, "fields", "mode", 4096), 8),
         (other(1, "fields", "path_hex", b"../up".hex()), 8),
@@ -1001,7 +1001,7 @@ def restore(capsys, tmp_path, entries):
 
 @pytest.mark.parametrize("link", [b"/etc/passwd", b"..", b"../x", b"a/../../x", b"\xff"])
 def test_a_link_may_point_anywhere(link, tmp_path, capsys):
-    entries = [{"path": b"out", "kind": "symlink", "target": link}, *SMALL]
+    entries = [*SMALL, {"path": b"out", "kind": "symlink", "target": link}]
     target, (code, _, _) = restore(capsys, tmp_path, entries)
     assert code == 0
     assert os.readlink(os.fsencode(target / "out")) == link
@@ -1010,12 +1010,12 @@ def test_a_link_may_point_anywhere(link, tmp_path, capsys):
 @pytest.mark.parametrize("link", [b".", b"d", b"./d/e", b"nowhere", b"..", b"/tmp"])
 def test_nothing_is_written_through_a_link(link, tmp_path, capsys):
     entries = [
+        *SMALL,
         {"path": b"link", "kind": "symlink", "target": link},
-        {"path": b"link/x", "data": b"1"},
         {"path": b"link", "data": b"2"},
         {"path": b"link", "kind": "directory"},
+        {"path": b"link/x", "data": b"1"},
         {"path": b"link", "kind": "symlink", "target": b"a.txt"},
-        *SMALL,
     ]
     target, (code, out, _) = restore(capsys, tmp_path, entries)
     assert code == 1
@@ -1029,7 +1029,7 @@ def test_a_link_that_was_there_already_is_not_followed(tmp_path, capsys):
     outside.mkdir()
     (tmp_path / "safe/target").mkdir(parents=True)
     (tmp_path / "safe/target/d").symlink_to(outside)
-    entries = [{"path": b"d/x", "data": b"1"}, {"path": b"d", "kind": "directory", "mode": 0o777}]
+    entries = [{"path": b"d", "kind": "directory", "mode": 0o777}, {"path": b"d/x", "data": b"1"}]
     _, (code, _, _) = restore(capsys, tmp_path, entries)
     assert code == 1
     assert list(outside.iterdir()) == []

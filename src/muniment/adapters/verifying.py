@@ -85,10 +85,17 @@ def verify_commit(
         verify.check_keyring(folder, opened.manifest)
     except IntegrityError as error:
         report.problems.append(str(error))
+    ranges: list[LeavesReport] = []
     with WorkerPool(worker_count, _Verifier, folder, opened, keyring) as pool:
         for outcome in pool.map_unordered(_tasks(opened, TarView(folder, opened.manifest), report)):
             _note(report, outcome)
+            if outcome.leaves is not None:
+                ranges.append(outcome.leaves)
             advance(outcome.size_bytes)
+    try:
+        verify.check_ranges(ranges)
+    except IntegrityError as error:
+        report.problems.append(str(error))
     return report
 
 

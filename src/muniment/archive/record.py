@@ -46,12 +46,16 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leaf: Natural | UnsetType = UNSET
 
 
+_Mode = Annotated[int, Meta(ge=0, le=0o7777)]
+_Kind = Literal["file", "directory", "symlink"]
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is known of one archived file, folder or link. Fields are in the order of their names."""
 
     ctime_ns: Nanoseconds
-    kind: Literal["file", "directory", "symlink"]
-    mode: Annotated[int, Meta(ge=0, le=0o7777)]
+    kind: _Kind
+    mode: _Mode
     mtime_ns: Nanoseconds
     path_hex: PathHex
     blake3: Hex32 | UnsetType = UNSET
@@ -64,6 +68,31 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def path(self) -> bytes:
         """Bytes of the path, relative to `/`."""
         return bytes.fromhex(self.path_hex)
+
+
+class ShownFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Those fields of a record that are shown to others; `content`, which may hold a key, never is."""
+
+    ctime_ns: Nanoseconds | UnsetType = UNSET
+    kind: _Kind | UnsetType = UNSET
+    mode: _Mode | UnsetType = UNSET
+    mtime_ns: Nanoseconds | UnsetType = UNSET
+    path_hex: PathHex | UnsetType = UNSET
+    blake3: Hex32 | UnsetType = UNSET
+    media_type: MediaType | UnsetType = UNSET
+    size: Natural | UnsetType = UNSET
+    target_hex: PathHex | UnsetType = UNSET
+
+
+_COMMON = frozenset({"ctime_ns", "kind", "mode", "mtime_ns", "path_hex"})
+FIELDS_OF_KIND = {
+    "file": _COMMON | {"blake3", "media_type", "size"},
+    "directory": _COMMON,
+    "symlink": _COMMON | {"target_hex"},
+}
+"""What a record of each kind has, and nothing else but the `content` of a file that is not empty."""
+
+_EMPTY_DIGEST = blake3().hexdigest()
 
 
 def build(
@@ -174,9 +203,7 @@ def open_record(
 
 def _check(record: Record, what: str) -> None:
     """Check what types alone do not say (section 7)."""
-    check_path(record.path, what)
-    if max(abs(int(record.mtime_ns)), abs(int(record.ctime_ns))) > NANOSECONDS_MAX:
-        raise FormatError(f"{what} has a time that does not fit 64 bits")
+    check_values(record, what)
     is_file = record.kind == "file"
     for name in ("size", "blake3", "media_type"):
         if (getattr(record, name) is not UNSET) != is_file:
@@ -185,8 +212,6 @@ def _check(record: Record, what: str) -> None:
             )
     if (record.target_hex is not UNSET) != (record.kind == "symlink"):
         raise FormatError(f"{what}: target_hex belongs to links, and to every link")
-    if record.target_hex is not UNSET and b"\0" in bytes.fromhex(record.target_hex):
-        raise FormatError(f"{what} has a link target with a zero byte")
     if (record.content is not UNSET) != (is_file and record.size != 0):
         raise FormatError(
             f"{what}: content belongs to files of one byte or more, and to every such file"
@@ -197,6 +222,23 @@ def _check(record: Record, what: str) -> None:
         and len({content.commit_id is UNSET, content.leaf is UNSET, content.key_hex is UNSET}) != 1
     ):
         raise FormatError(f"{what}: a copy names commit_id, leaf and key_hex, all three")
+
+
+def check_values(fields: Record | ShownFields, what: str) -> None:
+    """Check the values of those fields that are there: what their types do not say (section 7).
+
+    Raises:
+        FormatError: One is not allowed.
+    """
+    if fields.path_hex is not UNSET:
+        check_path(bytes.fromhex(fields.path_hex), what)
+    for time_ns in (fields.mtime_ns, fields.ctime_ns):
+        if time_ns is not UNSET and not -NANOSECONDS_MAX - 1 <= int(time_ns) <= NANOSECONDS_MAX:
+            raise FormatError(f"{what} has a time that does not fit 64 bits")
+    if fields.target_hex is not UNSET and b"\0" in bytes.fromhex(fields.target_hex):
+        raise FormatError(f"{what} has a link target with a zero byte")
+    if fields.size == 0 and fields.blake3 not in (UNSET, _EMPTY_DIGEST):
+        raise FormatError(f"{what} is of an empty file, but has another digest")
 
 
 def check_path(path: bytes, what: str) -> None:

@@ -4,7 +4,7 @@ Split so that workers share the work: `open_commit` checks what hangs together (
 order of `check_file` for each sealed file and `check_leaves` for ranges of leaves does the rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ from muniment.archive import contents, tarball
 from muniment.archive import record as records
 from muniment.archive.catalog import ArchivedFile, ContentPlace
 from muniment.archive.commit_source import TarView, read_manifest, read_records
-from muniment.archive.disclosure import DisclosedFile, fields_digest
+from muniment.archive.disclosure import DisclosedFile, fields_digest, shown_paths
 from muniment.archive.keyring import MAX_HEADER_BYTES, Keyring, check_sealed
+from muniment.archive.leaf_order import LeafPath, check_follows, check_order, ends
 from muniment.archive.manifest import KEYRING_NAME, Manifest, Previous, verify_signature
 from muniment.archive.merkle import MerkleTree
 from muniment.archive.record import Content, Record
@@ -62,12 +63,14 @@ class LeavesReport:
         opened: Contents decrypted and hashed.
         erased: Leaves whose keys were erased on purpose.
         size_bytes: Plaintext bytes of the opened contents.
+        paths: The first and the last path; whoever checks a commit in ranges has `check_ranges` compare them.
     """
 
     leaves: int
     opened: int
     erased: int
     size_bytes: int
+    paths: tuple[LeafPath, ...] = ()
 
 
 def open_commit(
@@ -133,6 +136,7 @@ def _check_disclosed(files: Sequence[DisclosedFile], table: RecordsFile) -> None
             raise IntegrityError(
                 f"the disclosed fields of leaf {file.leaf} are not those that the leaf binds"
             )
+    check_order(shown_paths(files))
 
 
 def spans(opened: OpenedCommit, tar: TarView) -> Iterator[Span]:
@@ -197,6 +201,7 @@ def check_leaves(
     if span.end - span.offset <= _BUFFERED_BYTES:
         tar = tar.buffered(span.offset, span.end)
     offset, contents_opened, erased, size_bytes = span.offset, 0, 0, 0
+    paths: list[LeafPath] = []
     for leaf in range(span.start, span.stop):
         member = _check_member(opened, tar, leaf, offset)
         offset = member.start + member.size
@@ -208,6 +213,7 @@ def check_leaves(
             erased += 1
             continue
         record = check_record(opened.records, leaf, file_key, sealed_records[leaf - span.start])
+        paths.append(LeafPath(leaf, record.path))
         content = record.content
         if content is UNSET or content.leaf is not UNSET:
             _check_empty(member, file_key)
@@ -216,7 +222,17 @@ def check_leaves(
             _check_content(record, content, place, member, file_key, tar, open_copy)
             contents_opened += 1
             size_bytes += 0 if record.size is UNSET else record.size
-    return LeavesReport(span.stop - span.start, contents_opened, erased, size_bytes)
+    check_order(paths)
+    return LeavesReport(span.stop - span.start, contents_opened, erased, size_bytes, ends(paths))
+
+
+def check_ranges(reports: Iterable[LeavesReport]) -> None:
+    """Check that the paths of a commit ascend from range to range, whatever the order in which these were checked.
+
+    Raises:
+        FormatError: Two leaves have the same path, or one is out of order.
+    """
+    check_order(sorted(path for report in reports for path in report.paths))
 
 
 class _Member(NamedTuple):
@@ -298,8 +314,9 @@ def archived_files(opened: OpenedCommit, keyring: Keyring) -> Iterator[ArchivedF
     """Iterate over the files of a commit as the catalogue knows them, opening every record (rebuild); erased ones are left out.
 
     Raises:
-        IntegrityError: A record does not open, or is not the one that its leaf binds.
+        IntegrityError: A record does not open, or is not the one that its leaf binds, or its path is out of order.
     """
+    last: LeafPath | None = None
     for start in range(0, len(opened.records), _SPAN_LEAVES):
         stop = min(start + _SPAN_LEAVES, len(opened.records))
         for leaf, sealed in enumerate(opened.records.sealed_records(start, stop), start):
@@ -308,4 +325,8 @@ def archived_files(opened: OpenedCommit, keyring: Keyring) -> Iterator[ArchivedF
             except KeyUnavailableError:
                 continue
             record = check_record(opened.records, leaf, file_key, sealed)
+            path = LeafPath(leaf, record.path)
+            if last is not None:
+                check_follows(last, path)
+            last = path
             yield records.to_archived(record, opened.manifest.commit_id, leaf)
