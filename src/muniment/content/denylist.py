@@ -71,6 +71,11 @@ class Denylist:
             except (FormatError, UnicodeDecodeError) as error:
                 raise FormatError(f"line {number}: {error}") from None
 
+    @property
+    def generation(self) -> int:
+        """A number that is another one once rules were added."""
+        return self._count
+
     def __bool__(self) -> bool:
         return bool(self._count)
 

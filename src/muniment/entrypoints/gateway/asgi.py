@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: limits on what goes on at once, and bodies streamed in bounded memory.
 
-Everything that touches the store runs in threads. A body is read one portion ahead of the connection: while one is sent the next is
-read and verified. What fails after the status was sent ends the connection, which every client can tell from the end of a body.
+An answer that is at hand is given at once; everything that touches the store runs in threads. A body is read one portion ahead of
+the connection: while one is sent the next is read and verified. What fails after the status was sent ends the connection, which every client can tell from the end of a body.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from muniment.entrypoints.gateway.gateway import Gateway, error_response
+from muniment.entrypoints.gateway.hot import HotAnswers, Messages, request_key
 from muniment.entrypoints.gateway.messages import (
     CORS_HEADERS,
     Answer,
@@ -55,11 +56,20 @@ class StreamFailedError(Exception):
 
 
 class GatewayApp:
-    """An ASGI 3 application for HTTP."""
+    """An ASGI 3 application for HTTP.
 
-    def __init__(self, gateway: Gateway, limits: Limits | None = None) -> None:
+    Args:
+        gateway: What answers.
+        limits: What may go on at once.
+        hot: Answers at hand; None to keep none.
+    """
+
+    def __init__(
+        self, gateway: Gateway, limits: Limits | None = None, hot: HotAnswers | None = None
+    ) -> None:
         self.limits = limits or Limits()
         self._gateway = gateway
+        self._hot = hot or HotAnswers(lambda: None)
         self._threads = ThreadPoolExecutor(self.limits.threads, "gateway")
         self._active = 0
         self.scheme = ""
@@ -69,41 +79,51 @@ class GatewayApp:
         """Answer one request; other protocols are ignored."""
         if scope["type"] != "http":
             return
+        key, generation = request_key(scope), self._hot.generation()
+        messages = self._hot.find(key)
+        if messages:
+            await _send(send, messages)
+            return
         if self._active >= self.limits.requests:
             busy = ("retry-after", str(_RETRY_AFTER_S))
             await _send_whole(send, _refusal(HttpError(429, "too many requests at once", busy)))
             return
         self._active += 1
         try:
-            await self._answer(scope, receive, send)
+            whole = await self._answer(scope, receive, send)
         finally:
             self._active -= 1
+        if whole:
+            self._hot.keep(key, *whole, since=generation)
 
     def close(self) -> None:
         """Let the threads go, once what they do is done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[Answer, Messages] | None:
+        """Answer one request; return the answer if it went out whole."""
         try:
             request = read_scope(scope | {"scheme": self.scheme or scope["scheme"]})
         except MunimentError as error:
             await _send_whole(send, _refusal(error))
-            return
+            return None
         if self._gateway.accepts_body(request):
             request = replace(request, body=await self._read_body(receive))
         answer = await self._in_thread(lambda: self._gateway.respond(request))
         if answer.rest is None:
-            await _send_whole(send, answer)
-            return
+            return answer, await _send_whole(send, answer)
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
-            await _send_head(send, answer)
+            await send(Messages.of(answer).start)
             await self._stream(send, gone, answer.first, answer.rest)
         except MunimentError as error:
             _log.warning("the body of %s ended early: %s", request.path, error)
             raise StreamFailedError(str(error)) from None
         finally:
             gone.cancel()
+        return None
 
     async def _read_body(self, receive: Receive) -> bytes:
         """Read the body of a request as far as anybody will look at it."""
@@ -151,13 +171,12 @@ def _refusal(error: MunimentError) -> Answer:
     return answer
 
 
-async def _send_head(send: Send, answer: Answer) -> None:
-    headers = [
-        (name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in answer.headers
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+async def _send(send: Send, messages: Messages) -> None:
+    await send(messages.start)
+    await send(messages.body)
 
 
-async def _send_whole(send: Send, answer: Answer) -> None:
-    await _send_head(send, answer)
-    await send({"type": "http.response.body", "body": answer.first, "more_body": False})
+async def _send_whole(send: Send, answer: Answer) -> Messages:
+    messages = Messages.of(answer)
+    await _send(send, messages)
+    return messages

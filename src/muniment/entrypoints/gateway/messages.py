@@ -15,6 +15,22 @@ MAX_QUERY_FIELDS = 64
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 8192
 
+HEADERS_READ = frozenset(
+    (
+        "accept",
+        "cache-control",
+        "content-type",
+        "host",
+        "if-none-match",
+        "if-range",
+        "range",
+        "service-worker",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+    )
+)
+"""The headers that an answer can depend on: a gateway is shown no others."""
+
 TEXT = "text/plain; charset=utf-8"
 
 CORS_HEADERS = (
@@ -52,7 +68,7 @@ class Request:
         method: `GET`, `HEAD`, ...
         path: The path as it was sent, still escaped.
         query: The query as it was sent, without the question mark.
-        headers: By lower-case name; of repeated ones the values are joined with commas (RFC 9110, section 5.3).
+        headers: Those in `HEADERS_READ`, by lower-case name; of repeated ones the values are joined with commas (RFC 9110, section 5.3).
         scheme: `http` or `https`, as the client sees it.
         body: What was sent behind the headers; read for the few requests that are to have one.
     """
@@ -116,6 +132,8 @@ def begin(response: Response) -> Answer:
     """
     body = iter(response.body)
     taken, is_all = peek(body, PORTION_BYTES)
+    if not is_all and response.header("content-length") == str(sum(map(len, taken))):
+        is_all = next(body, None) is None  # what checks its length may still object
     rest = None if is_all else portions(body)
     return Answer(response.status, response.headers, b"".join(taken), rest)
 
@@ -154,6 +172,8 @@ def _read_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         if count >= MAX_HEADERS or size > MAX_HEADER_BYTES:
             raise HttpError(431, "the request's headers are too large")
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key not in HEADERS_READ:
+            continue
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from muniment.content.denylist import Denylist
     from muniment.content.routing import PeerRecord
     from muniment.entrypoints.gateway.names import DnsLinks, Records
+    from muniment.entrypoints.gateway.hot import HotAnswers  # noqa: PLC0415
     from muniment.entrypoints.gateway.routing import WritableRecords
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -137,6 +138,7 @@ def command(
     """
     from muniment.entrypoints.gateway.asgi import GatewayApp, Limits  # noqa: PLC0415  # costs start-up time
     from muniment.entrypoints.gateway.gateway import Gateway, GatewayOptions  # noqa: PLC0415
+    from muniment.entrypoints.gateway.hot import HotAnswers  # noqa: PLC0415
     from muniment.entrypoints.gateway.routing import RoutingOptions  # noqa: PLC0415
     from muniment.entrypoints.gateway.server import Listen, serve  # noqa: PLC0415
 
@@ -157,7 +159,8 @@ def command(
     )
     listen = Listen(host, port, certificate, key, is_proxy=http_proxy)
     with _store(session, folder) as path, _blocks(path, reverify_after_s) as blocks:
-        app = GatewayApp(Gateway(blocks, options), Limits(requests=max_requests))
+        hot = HotAnswers(lambda: (blocks.generation(), options.denylist.generation))
+        app = GatewayApp(Gateway(blocks, options), Limits(requests=max_requests), hot)
         serve(app, listen, lambda url: _announce(session, url, path))
 
 
