@@ -14,6 +14,7 @@ from muniment.archive import contents, verify
 from muniment.archive import record as records
 from muniment.archive.commit_dag import commit_dag
 from muniment.archive.commit_source import TarView, read_manifest, read_records
+from muniment.archive.disclosure import fields_digest
 from muniment.archive.keyring import Keyring
 from muniment.archive.manifest import Previous
 from muniment.archive.merkle import leaf_hash
@@ -74,6 +75,46 @@ WHAT_MUNIMENT_SAYS = {
     "record-path-up": (FormatError, "record 3 has a path that is not clean"),
     "record-path-line-feed": (FormatError, "record 3 is not valid"),
     "record-not-committed": (IntegrityError, "record 3 is not the one that its leaf binds"),
+    "records-same-path": (FormatError, "leaves 3 and 4 have the same path b'd/none'"),
+    "records-out-of-order": (FormatError, "leaf 1 is out of order"),
+    "records-out-of-order-by-length": (FormatError, "leaf 4 is out of order"),
+    "record-empty-file-of-another-digest": (FormatError, "record 1 is of an empty file, but"),
+    "disclosed-too-few": (FormatError, "disclosed files are not exactly its leaves"),
+    "disclosed-out-of-order": (FormatError, "disclosed files are not exactly its leaves"),
+    "disclosed-unknown-member": (FormatError, "unknown field `more`"),
+    "disclosed-salt-not-hex": (FormatError, "the manifest is not valid"),
+    "disclosed-leaf-below-0": (FormatError, "the manifest is not valid"),
+    "disclosed-other-value": (IntegrityError, "fields of leaf 3 are not those"),
+    "disclosed-other-salt": (IntegrityError, "fields of leaf 3 are not those"),
+    "disclosed-other-commitment": (IntegrityError, "fields of leaf 3 are not those"),
+    "disclosed-without-salt": (FormatError, "fields and salts that do not fit"),
+    "disclosed-salt-of-nothing": (FormatError, "fields and salts that do not fit"),
+    "disclosed-shown-and-hidden": (FormatError, "fields and salts that do not fit"),
+    "disclosed-content": (FormatError, "shows its content"),
+    "disclosed-field-left-out": (FormatError, "not have the fields of its kind"),
+    "disclosed-unknown-field": (FormatError, "unknown field `more`"),
+    "disclosed-unknown-field-hidden": (FormatError, "not have the fields of its kind"),
+    "disclosed-field-of-another-kind": (FormatError, "not have the fields of its kind"),
+    "disclosed-kind-of-other-fields": (FormatError, "not have the fields of its kind"),
+    "disclosed-kind-unknown": (FormatError, "leaf 0, .* is not valid"),
+    "disclosed-without-digest": (FormatError, "not have the fields of its kind"),
+    "disclosed-path-up": (FormatError, "a path that is not clean"),
+    "disclosed-path-too-long": (FormatError, "leaf 3, .* is not valid"),
+    "disclosed-path-capitals": (FormatError, "leaf 3, .* is not valid"),
+    "disclosed-mode": (FormatError, "leaf 3, .* is not valid"),
+    "disclosed-mode-as-text": (FormatError, "leaf 3, .* is not valid"),
+    "disclosed-mode-true": (FormatError, "leaf 3, .* is not valid"),
+    "disclosed-size-below-0": (FormatError, "leaf 1, .* is not valid"),
+    "disclosed-time-beyond-64-bits": (FormatError, "a time that does not fit 64 bits"),
+    "disclosed-time-leading-zero": (FormatError, "leaf 0, .* is not valid"),
+    "disclosed-media-type-parameters": (FormatError, "leaf 3, .* is not valid"),
+    "disclosed-target-zero-byte": (FormatError, "a link target with a zero byte"),
+    "disclosed-content-of-a-folder": (FormatError, "a content where it must not"),
+    "disclosed-content-of-an-empty-file": (FormatError, "a content where it must not"),
+    "disclosed-without-content": (FormatError, "none where it must"),
+    "disclosed-same-path": (FormatError, "leaves 3 and 4 have the same path"),
+    "disclosed-paths-out-of-order": (FormatError, "leaf 1 is out of order"),
+    "disclosed-empty-file-of-another-digest": (FormatError, "of an empty file, but"),
     "content-other-key": (IntegrityError, "content of leaf 3 does not open"),
     "content-padding": (FormatError, "content of leaf 3 has padding that is not zero"),
     "content-tag": (FormatError, "content of leaf 3 has a message of tag 0"),
@@ -99,7 +140,7 @@ def test_the_generator_writes_these_bytes_again(tmp_path):
     assert ours == {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}  # fmt: skip
 
 
-@pytest.mark.parametrize("expected", INDEX["good"], ids=["first", "second"])
+@pytest.mark.parametrize("expected", INDEX["good"], ids=["first", "second", "disclosed"])
 def test_a_reader_gets_what_the_index_says(expected, commits, check_commit):
     commit_id = expected["commit_id"]
     leaves = expected["leaves"]
@@ -127,10 +168,24 @@ def test_a_reader_gets_what_the_index_says(expected, commits, check_commit):
     assert sum(report.leaves for report in reports) == len(leaves)
 
 
-def test_the_second_follows_the_first(commits, check_commit):
-    first, second = INDEX["good"]
-    known = Previous(first["commit_id"], f"sha256:{first['manifest_sha256']}", f"blake3:{first['merkle_root']}")  # fmt: skip
-    check_commit(commits / second["commit_id"], previous=known, check_chain=True)
+@pytest.mark.parametrize("number", [1, 2])
+def test_each_follows_the_one_before(number, commits, check_commit):
+    before, after = INDEX["good"][number - 1 : number + 1]
+    known = Previous(before["commit_id"], f"sha256:{before['manifest_sha256']}", f"blake3:{before['merkle_root']}")  # fmt: skip
+    check_commit(commits / after["commit_id"], previous=known, check_chain=True)
+
+
+def test_disclosed_fields_are_those_of_the_records(commits):
+    expected = INDEX["good"][2]
+    with CommitFolder(commits / expected["commit_id"]) as folder:
+        files = read_manifest(folder).files
+    assert len(files) == len(expected["leaves"])
+    for file, leaf in zip(files, expected["leaves"], strict=True):
+        assert file.fields.items() <= leaf["record"].items()
+        assert file.fields.keys() | file.hidden.keys() == leaf["record"].keys()
+        assert fields_digest(file).hex() == leaf["fields_digest"]
+    assert files[0].fields == expected["leaves"][0]["record"]
+    assert files[-1].fields == {}
 
 
 def spoil(commits, case):
@@ -154,8 +209,8 @@ def test_muniment_refuses_what_it_must(case, commits, check_commit):
 
 
 def needs_keys(case):
-    """Rules 1 to 7 are for everybody: they must hold without any key."""
-    return case["rule"] > 7
+    """Rules 1 to 7, and what is disclosed, are for everybody: they must hold without any key."""
+    return case["rule"] > 7 and not case["name"].startswith("disclosed-")
 
 
 @pytest.mark.parametrize("case", INDEX["bad"], ids=lambda case: case["name"])
@@ -168,8 +223,13 @@ def test_the_standalone_reader_refuses_it_by_the_same_rule(case, commits, capsys
 
 
 def test_the_standalone_reader_takes_the_good_ones(commits, capsys):
-    first, second = (commits / expected["commit_id"] for expected in INDEX["good"])
-    for folder, more in ((first, []), (second, ["--previous", str(first)])):
+    first, second, third = (commits / expected["commit_id"] for expected in INDEX["good"])
+    chain = [
+        (first, []),
+        (second, ["--previous", str(first)]),
+        (third, ["--previous", str(second)]),
+    ]
+    for folder, more in chain:
         keys = str(commits / f"{folder.name}.keys")
         assert standalone.main(["verify", str(folder), "--keys", keys, "--signer", SIGNER.key_id, *more]) == 0  # fmt: skip
         assert capsys.readouterr().out.endswith("VERIFIED\n")

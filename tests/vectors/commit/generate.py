@@ -6,7 +6,7 @@ Nothing in them is random: keys, times and the headers of the sealed streams are
 (Fixed headers are for vectors only. To push under a chosen header, a state is made as for pulling: the two are the same.)
 
     vectors.json       what a reader gets from the good commits, and why it must refuse the others
-    good/<id>/         two commits, the second after the first
+    good/<id>/         three commits, each after the one before; the third discloses fields
     good/<id>.keys     their keyrings, as they are inside of keys.age
     bad/<name>/        files that take the place of those of the first commit
 """
@@ -23,7 +23,11 @@ from nacl import bindings as sodium
 from nacl.signing import SigningKey
 
 HERE = Path(__file__).parent
-FIRST, SECOND = "20261121T101112Z-abcdefg2", "20261122T101112Z-zzzzzzz7"
+FIRST, SECOND, THIRD = (
+    "20261121T101112Z-abcdefg2",
+    "20261122T101112Z-zzzzzzz7",
+    "20261123T101112Z-22222222",
+)
 SIGNER, OTHER_SIGNER = SigningKey(b"\x07" * 32), SigningKey(b"\x08" * 32)
 MIB, CHUNK = 1 << 20, 1500
 TEXT = b"muniment " * 100
@@ -131,10 +135,10 @@ def commit_cid(files):
 
 
 class Commit:
-    """A commit of `entries`: (record, packed content)."""
+    """A commit of `entries`: (record, packed content); `disclose` returns the `files` of its manifest."""
 
-    def __init__(self, commit_id, chain, entries):
-        self.id, self.chain = commit_id, chain
+    def __init__(self, commit_id, chain, entries, disclose=None):
+        self.id, self.chain, self.disclose = commit_id, chain, disclose
         self.keys = [hashlib.sha256(f"{commit_id} {n}".encode()).digest() for n in range(len(entries))]  # fmt: skip
         self.records, self.members, self.sealed_records, self.fields = [], [], [], []
         offset = 0
@@ -197,6 +201,8 @@ class Commit:
             "keys": {"signer": public(signer)},
             "software": {"name": "vectors", "version": "1"},
         }  # fmt: skip
+        if self.disclose:
+            manifest["files"] = self.disclose(self)
         change(manifest)
         return files | {"manifest.json": sign(manifest, signer)}
 
@@ -250,6 +256,62 @@ def second():
     return Commit(
         SECOND, chain, [(file(b"copy", TEXT, content=place), b""), (file(b"own", b"1"), b"1")]
     )
+
+
+def disclosed(commit, hide=lambda number: ()):
+    """Section 7: all fields of all leaves, but `content` and those that `hide` names."""
+    files = []
+    for number, (key, record) in enumerate(zip(commit.keys, commit.records, strict=True)):
+        hidden = {"content", *hide(number)} & record.keys()
+        shown = {name: value for name, value in record.items() if name not in hidden}
+        salts = {name: derive("field salt", key + name.encode()).hex() for name in shown}
+        hides = {name: commit.fields[number][name].hex() for name in hidden}
+        files.append({"leaf": number, "fields": shown, "salts": salts, "hidden": hides})
+    return files
+
+
+HIDDEN = [(), ("size", "blake3"), ("size", "path_hex", "mtime_ns"), ("kind",), ("blake3",), ("target_hex",)]  # fmt: skip
+
+
+def third():
+    """All kinds of leaves, shown whole and in part; of the last, nothing is shown."""
+    before = second()
+    nothing = tuple(file(b"x", b"x"))
+    entries = [*FIRST_ENTRIES, (file(b"secret", b"secret\n"), b"secret\n")]
+    hide = [*HIDDEN, nothing]
+    return Commit(THIRD, {"sequence": 3, "previous": before.previous()}, entries, lambda commit: disclosed(commit, lambda number: hide[number]))  # fmt: skip
+
+
+def with_entries(entries):
+    """The first commit of other entries: everything fits, but what they say."""
+    return first(entries).files()
+
+
+def with_disclosed(change=lambda files: None, entries=None):
+    """The first commit with its fields disclosed, but for a change."""
+    commit = first(entries)
+    files = disclosed(commit)
+    change(files)
+    return commit.files(change=lambda manifest: manifest.update(files=files))
+
+
+def changed_entries(number, **changes):
+    """The entries of the first commit with a record that was always so; places of contents fit."""
+    entries = list(FIRST_ENTRIES)
+    record = entries[number][0] | changes
+    entries[number] = ({name: value for name, value in record.items() if value is not ...}, entries[number][1])  # fmt: skip
+    return entries
+
+
+def show_content(files):
+    key, record = first().keys[3], first().records[3]
+    files[3]["hidden"].pop("content")
+    files[3]["fields"]["content"] = record["content"]
+    files[3]["salts"]["content"] = derive("field salt", key + b"content").hex()
+
+
+def hide_and_show(files):
+    files[3]["hidden"]["mode"] = first().fields[3]["mode"].hex()
 
 
 def resealed(number, plain):
@@ -368,6 +430,46 @@ def bad():
     yield "record-path-up", 8, "not clean", changed_record(3, path_hex=b"../x".hex())
     yield "record-path-line-feed", 8, "not hex", changed_record(3, path_hex="61\n")
     yield "record-not-committed", 8, "other commitments", resealed(3, jcs(record | {"mode": 0o666}))
+    yield "records-same-path", 8, "the same path", with_entries(changed_entries(4, path_hex=b"d/none".hex()))  # fmt: skip
+    yield "records-out-of-order", 8, "out of order", with_entries(changed_entries(0, path_hex=b"e".hex()))  # fmt: skip
+    yield "records-out-of-order-by-length", 8, "out of order", with_entries(changed_entries(4, path_hex=b"d/non".hex()))  # fmt: skip
+    yield "disclosed-too-few", 8, "not every leaf", with_disclosed(lambda files: files.pop())
+    yield "disclosed-out-of-order", 8, "not in order", with_disclosed(lambda files: files.reverse())
+    yield "disclosed-unknown-member", 1, "unknown member", with_disclosed(lambda files: files[3].update(more=1))  # fmt: skip
+    yield "disclosed-salt-not-hex", 1, "out of range", with_disclosed(lambda files: files[3]["salts"].update(mode="00"))  # fmt: skip
+    yield "disclosed-leaf-below-0", 1, "out of range", with_disclosed(lambda files: files[0].update(leaf=-1))  # fmt: skip
+    yield "disclosed-other-value", 8, "other commitments", with_disclosed(lambda files: files[3]["fields"].update(mode=0o666))  # fmt: skip
+    yield "disclosed-other-salt", 8, "other commitments", with_disclosed(lambda files: files[3]["salts"].update(mode="00" * 32))  # fmt: skip
+    yield "disclosed-other-commitment", 8, "other commitments", with_disclosed(lambda files: files[3]["hidden"].update(content="00" * 32))  # fmt: skip
+    yield "disclosed-without-salt", 8, "no salt", with_disclosed(lambda files: files[3]["salts"].pop("mode"))  # fmt: skip
+    yield "disclosed-salt-of-nothing", 8, "a salt too many", with_disclosed(lambda files: files[3]["salts"].update(content="00" * 32))  # fmt: skip
+    yield "disclosed-shown-and-hidden", 8, "both", with_disclosed(hide_and_show)
+    yield "disclosed-content", 8, "content is shown", with_disclosed(show_content)
+    yield "disclosed-field-left-out", 8, "missing", with_disclosed(lambda files: (files[3]["fields"].pop("mode"), files[3]["salts"].pop("mode")))  # fmt: skip
+    yield "disclosed-unknown-field", 8, "not allowed", with_disclosed(entries=changed_entries(3, more=1))  # fmt: skip
+    yield "disclosed-unknown-field-hidden", 8, "not allowed", with_disclosed(lambda files: (files[0]["fields"].pop("more"), files[0]["salts"].pop("more"), files[0]["hidden"].update(more=first(changed_entries(0, more=1)).fields[0]["more"].hex())), changed_entries(0, more=1))  # fmt: skip
+    yield "disclosed-field-of-another-kind", 8, "not allowed", with_disclosed(entries=changed_entries(0, target_hex="61"))  # fmt: skip
+    yield "disclosed-kind-of-other-fields", 8, "another kind", with_disclosed(entries=changed_entries(0, kind="symlink"))  # fmt: skip
+    yield "disclosed-kind-unknown", 8, "another kind", with_disclosed(entries=changed_entries(0, kind="pipe"))  # fmt: skip
+    yield "disclosed-without-digest", 8, "missing", with_disclosed(entries=changed_entries(3, blake3=...))  # fmt: skip
+    yield "disclosed-path-up", 8, "not clean", with_disclosed(entries=changed_entries(3, path_hex=b"../x".hex()))  # fmt: skip
+    yield "disclosed-path-too-long", 8, "not clean", with_disclosed(entries=changed_entries(3, path_hex="64" * 4097))  # fmt: skip
+    yield "disclosed-path-capitals", 8, "not hex", with_disclosed(entries=changed_entries(3, path_hex="64" + "2F"))  # fmt: skip
+    yield "disclosed-mode", 8, "out of range", with_disclosed(entries=changed_entries(3, mode=4096))
+    yield "disclosed-mode-as-text", 8, "no number", with_disclosed(entries=changed_entries(3, mode="416"))  # fmt: skip
+    yield "disclosed-mode-true", 8, "no number", with_disclosed(entries=changed_entries(3, mode=True))  # fmt: skip
+    yield "disclosed-size-below-0", 8, "out of range", with_disclosed(entries=changed_entries(1, size=-1, content=0))  # fmt: skip
+    yield "disclosed-time-beyond-64-bits", 8, "out of range", with_disclosed(entries=changed_entries(0, mtime_ns=str(2**63)))  # fmt: skip
+    yield "disclosed-time-leading-zero", 8, "out of range", with_disclosed(entries=changed_entries(0, mtime_ns="01"))  # fmt: skip
+    yield "disclosed-media-type-parameters", 8, "out of range", with_disclosed(entries=changed_entries(3, media_type="text/plain; charset=utf-8"))  # fmt: skip
+    yield "disclosed-target-zero-byte", 8, "a zero byte", with_disclosed(entries=changed_entries(5, target_hex=b"a\0".hex()))  # fmt: skip
+    yield "disclosed-content-of-a-folder", 8, "not allowed", with_disclosed(entries=changed_entries(0, content=0))  # fmt: skip
+    yield "disclosed-content-of-an-empty-file", 8, "not allowed", with_disclosed(entries=changed_entries(1, content=0))  # fmt: skip
+    yield "disclosed-without-content", 8, "missing", with_disclosed(lambda files: files[3]["hidden"].pop("content"))  # fmt: skip
+    yield "disclosed-same-path", 8, "the same path", with_disclosed(entries=changed_entries(4, path_hex=b"d/none".hex()))  # fmt: skip
+    yield "disclosed-paths-out-of-order", 8, "out of order", with_disclosed(entries=changed_entries(0, path_hex=b"e".hex()))  # fmt: skip
+    yield "disclosed-empty-file-of-another-digest", 9, "another digest", with_disclosed(entries=changed_entries(1, blake3="00" * 32))  # fmt: skip
+    yield "record-empty-file-of-another-digest", 9, "another digest", with_entries(changed_entries(1, blake3="00" * 32))  # fmt: skip
     yield "content-other-key", 9, "does not decrypt", with_member(3, stream(bytes(32), padding, "bad"))  # fmt: skip
     yield "content-padding", 9, "padding", content_sealed(3, padding[:-1] + b"\1")
     yield "content-tag", 9, "another tag", content_sealed(3, padding, tag=0)
@@ -381,7 +483,7 @@ def bad():
 
 def write(folder):
     """Write everything below `folder`; returns the index."""
-    commits = {FIRST: first(), SECOND: second()}
+    commits = {FIRST: first(), SECOND: second(), THIRD: third()}
     for commit in commits.values():
         put(folder / "good" / commit.id, commit.files())
         put(folder / "good", {f"{commit.id}.keys": commit.keyring()})
@@ -394,7 +496,11 @@ def write(folder):
     index = {
         "about": "Golden vectors of the format muniment-commit/1, written by generate.py from docs/spec/commit.md.",
         "signer": public(SIGNER),
-        "good": [commits[FIRST].index(FIRST_PLAINS), commits[SECOND].index([TEXT, b"1"])],
+        "good": [
+            commits[FIRST].index(FIRST_PLAINS),
+            commits[SECOND].index([TEXT, b"1"]),
+            commits[THIRD].index([*FIRST_PLAINS, b"secret\n"]),
+        ],
         "bad": cases,
     }
     text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
