@@ -37,6 +37,7 @@ from muniment.errors import FormatError, NotFoundError
 IMMUTABLE = "public, max-age=29030400, immutable"
 GENERATED = "public, max-age=604800, stale-while-revalidate=2678400"
 _UNKNOWN = "application/octet-stream"
+_CURRENT = {"application/javascript": "text/javascript"}  # RFC 9239, section 6
 MAX_JSON_BYTES = 1 << 20
 """Files up to this size are looked at to say whether they are JSON."""
 
@@ -111,6 +112,8 @@ def unixfs_response(found: Found) -> Response:
     if info.kind is Kind.DIRECTORY:
         return _directory_response(found)
     if info.kind is Kind.SYMLINK:
+        if found.wanted.format is not None:
+            raise not_acceptable(found)
         return _bytes_response(found, _etag(found.cid), "inode/symlink", info.target, None)
     name = found.mount.content.segments[-1] if found.mount.content.segments else b""
     return file_response(found, found.cid, info.size, name, _etag(found.cid))
@@ -202,6 +205,7 @@ def file_response(
 
 def _content_type(found: Found, cid: CID, size: int, name: bytes) -> str:
     named = media_type(name, b"")
+    named = _CURRENT.get(named, named)
     if named == _UNKNOWN:
         return _sniffed_type(found, cid, size)
     return f"{named}; charset=utf-8" if named.startswith("text/") else named

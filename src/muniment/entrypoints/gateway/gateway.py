@@ -4,11 +4,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import quote_from_bytes
 
 from muniment.content import redirects
 from muniment.content.cid import CID
 from muniment.content.denylist import BlockedError, Denylist
-from muniment.content.gateway_path import ContentPath, encode_segments, split_path
+from muniment.content.gateway_path import (
+    ContentPath,
+    encode_segments,
+    parse_root,
+    split_path,
+)
 from muniment.content.ipns import parse_name
 from muniment.content.path_resolution import NoSuchPathError, resolve_path
 from muniment.content.ports import BlockStore
@@ -137,7 +143,11 @@ class Gateway:
         wanted = negotiate(request)
         self._check_request(request, mount, wanted)
         self.options.denylist.check_path(mount.content)
-        headers: Headers = [("x-ipfs-path", _shown_path(mount.content)), ("vary", "Accept")]
+        headers: Headers = [
+            ("x-ipfs-path", _shown_path(mount.content)),
+            ("ipfs-uri", _ipfs_uri(mount.content)),
+            ("vary", "Accept"),
+        ]
         headers += _content_location(request, wanted)
         if wanted.format is Format.IPNS_RECORD:
             return self._record(request, mount, headers)
@@ -168,7 +178,9 @@ class Gateway:
             raise HttpError(400, str(error)) from None
         record, ttl_s = self._names.record(name)
         filename = request.fields.get("filename", "")
-        return verifiable.record_response(record, content.root, filename, ttl_s, headers)
+        return verifiable.record_response(
+            record, content.root, filename, ttl_s, headers, request.header("if-none-match")
+        )
 
     def _content(
         self, request: Request, mount: Mount, wanted: Wanted, headers: Headers
@@ -298,6 +310,19 @@ def _secured(found: Found, response: Response) -> Response:
 def _shown_path(content: ContentPath) -> str:
     slash = "/" if content.has_final_slash else ""
     return f"/{content.namespace}/{content.root}{encode_segments(content.segments)}{slash}"
+
+
+def _ipfs_uri(content: ContentPath) -> str:
+    """Return a content path as a URI: the root in its canonical form, all but unreserved characters escaped (IPIP-548)."""
+    root = content.root.lower().removesuffix(
+        "."
+    )  # names are canonical already, domains have no case
+    if content.namespace == "ipfs":
+        root = str(parse_root(content).to_v1())
+    dots = {b".": "%2E", b"..": "%2E%2E"}
+    names = (dots.get(name) or quote_from_bytes(name, safe="") for name in content.segments)
+    path = "".join(f"/{name}" for name in names)
+    return f"{content.namespace}://{root}{path}{'/' if content.has_final_slash else ''}"
 
 
 def _content_location(request: Request, wanted: Wanted) -> Headers:

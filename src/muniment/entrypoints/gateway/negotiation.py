@@ -69,7 +69,7 @@ def negotiate(request: Request) -> Wanted:
     html = any(media_type in _HTML for media_type in types)
     anything = "*/*" in types
     asked = request.fields.get("format")
-    if asked is not None:
+    if asked:
         if asked not in list(Format):
             raise HttpError(
                 400, f"unknown format {asked[:40]!r}: expected one of {', '.join(Format)}"
@@ -176,11 +176,12 @@ def parse_ranges(request: Request, size: int, etag: str) -> list[Span]:
     """
     value = request.header("range")
     if_range = request.header("if-range")
-    if not value.startswith("bytes=") or (if_range and if_range != etag):
-        return []
-    items = value.removeprefix("bytes=").split(",")
+    unit, _, ranges = value.partition("=")
+    if unit.lower() != "bytes" or not size or (if_range and if_range != etag):
+        return []  # nothing can be said of a part of nothing: some clients ask for ranges always
+    items = [item for item in ranges.split(",") if item.strip()]
     matches = [_RANGE.fullmatch(item) for item in items]
-    if len(items) > MAX_RANGES:
+    if not 0 < len(items) <= MAX_RANGES:
         return []
     spans = []
     for match in matches:

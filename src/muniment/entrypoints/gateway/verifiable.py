@@ -21,6 +21,7 @@ from muniment.entrypoints.gateway.negotiation import (
     Format,
     Span,
     car_options,
+    matches_etag,
 )
 from muniment.errors import FormatError
 
@@ -116,15 +117,17 @@ def tar_response(found: Found) -> Response:
 
 
 def record_response(
-    record: bytes, name: str, filename: str, ttl_s: int, headers: Headers
+    record: bytes, name: str, filename: str, ttl_s: int, headers: Headers, if_none_match: str = ""
 ) -> Response:
     """Answer with a signed IPNS record."""
+    etag = f'"{hashlib.sha256(record).hexdigest()[:32]}.ipns-record"'
+    headers = [*headers, ("etag", etag), ("cache-control", f"public, max-age={ttl_s}")]
+    if if_none_match and matches_etag(if_none_match, etag):
+        return Response(304, headers)
     return Response(
         200,
         [
             *headers,
-            ("etag", f'"{hashlib.sha256(record).hexdigest()[:32]}.ipns-record"'),
-            ("cache-control", f"public, max-age={ttl_s}"),
             ("content-type", MEDIA_TYPES[Format.IPNS_RECORD]),
             ("content-length", str(len(record))),
             (
