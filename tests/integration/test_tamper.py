@@ -14,16 +14,25 @@ import pytest
 import rfc8785
 from blake3 import blake3
 
+from muniment.adapters.calendars import HttpCalendar, trusted_calendars
 from muniment.adapters.commit_folder import CommitFolder
 from muniment.adapters.commit_store import EmbeddedCommitStore
+from muniment.adapters.header_sources import ListedHeaders
 from muniment.adapters.verifying import verify_commit
+from muniment.archive import ots, tarball, timestamps
 from muniment.archive import record as records
-from muniment.archive import tarball
 from muniment.archive.commit_source import check_file, read_manifest
 from muniment.archive.keyring import Keyring, open_keyring
-from muniment.archive.manifest import SIGNATURE_CONTEXT, Previous, decode, verify_signature
+from muniment.archive.manifest import (
+    SIGNATURE_CONTEXT,
+    TIMESTAMP_NAME,
+    Previous,
+    decode,
+    verify_signature,
+)
 from muniment.archive.merkle import MerkleTree, node_hash
 from muniment.archive.signing import SigningKey
+from muniment.entrypoints.cli.timestamp_checks import manifest_digest, read_proof
 from muniment.errors import (
     FormatError,
     IntegrityError,
@@ -31,6 +40,8 @@ from muniment.errors import (
     MissingDataError,
     SignatureError,
 )
+from muniment.testing.bitcoin_node import LocalChain, no_work
+from muniment.testing.calendar import LocalCalendar
 
 HEAD = len(b"muniment-records/1\n") + 8
 
@@ -95,6 +106,56 @@ def test_every_changed_byte_of_the_keyring_is_found(small, small_home):
             assert Keyring.decode(opened, path.name).encode() == good.encode()
             accepted.append((at, bit))
     assert accepted == []
+
+
+def proofs(path):
+    """The proof in a commit's folder with one bit changed, in each of its bytes."""
+    data = (path / TIMESTAMP_NAME).read_bytes()
+    for at in range(len(data)):
+        for bit in (0x01, 0x80):
+            (path / TIMESTAMP_NAME).write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])  # fmt: skip
+            yield at
+    (path / TIMESTAMP_NAME).write_bytes(data)
+
+
+def said_of(path, headers, calendar_for=lambda _uri: None):
+    """What is said of the proof in a commit's folder, after its calendars were asked; None: it is refused."""
+    with CommitFolder(path) as folder:
+        try:
+            proof = timestamps.upgrade(read_proof(folder), calendar_for).detached
+            return timestamps.verify(proof, manifest_digest(folder), headers, least_work=no_work)
+        except IntegrityError:
+            return None
+
+
+def test_a_changed_byte_of_a_proof_is_refused_or_proves_nothing(small):
+    """Whoever changes a proof gets no other time out of it: at best, one that is still open or that nobody can check.
+
+    Only a promise that a block has made good already may change unnoticed: it is no part of what is proven.
+    """
+    path, chain = first_of(small), LocalChain()
+    manifest = hashlib.sha256((path / "manifest.json").read_bytes()).digest()
+    with LocalCalendar(chain) as calendar:
+        trusted = trusted_calendars([calendar.url], 20)
+        promise = timestamps.stamp(manifest, [HttpCalendar(calendar.url, 20)], bytes(16))
+        calendar.mine()
+        headers = ListedHeaders({1: chain.headers[1]}, "a file")
+        complete = timestamps.upgrade(promise, trusted).detached
+        (path / TIMESTAMP_NAME).write_bytes(promise.serialize())
+        assert isinstance(said_of(path, headers), timestamps.Waiting)
+        assert isinstance(said_of(path, headers, trusted), timestamps.Verified)
+        for at in proofs(path):
+            assert not isinstance(said_of(path, headers, trusted), timestamps.Verified), at
+    (path / TIMESTAMP_NAME).write_bytes(complete.serialize())
+    whole = said_of(path, headers)
+    assert isinstance(whole, timestamps.Verified)
+    found = [(at, said_of(path, headers)) for at in proofs(path)]
+    head = len(ots.MAGIC) + 2 + len(manifest)
+    assert {said for at, said in found if at < head} == {None}
+    assert {said for _at, said in found if isinstance(said, timestamps.Verified)} == {whole}
+    kept = {at for at, said in found if said == whole}
+    promises = [p.attestation for p in complete.timestamp.paths if isinstance(p.attestation, ots.Pending)]  # fmt: skip
+    assert len(kept) <= sum(len(ots.serialize_item(promise)) + 1 for promise in promises)
 
 
 def test_verification_names_every_damaged_and_missing_file(small):
