@@ -4,7 +4,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from muniment.accounts.api_keys import ApiKey
 from muniment.accounts.audit import AuditEntry
@@ -12,8 +11,7 @@ from muniment.accounts.organizations import Act, Fields, Member, Organization
 from muniment.accounts.permissions import Permission, Role
 from muniment.accounts.quotas import Amount, Quota
 from muniment.adapters.sql import audit_log
-from muniment.adapters.sql.engine import Database
-from muniment.adapters.sql.statements import Row, Statements
+from muniment.adapters.sql.statements import Row, SqlStore, Statements
 from muniment.errors import ConflictError, NotFoundError
 
 TABLES = (
@@ -72,11 +70,8 @@ _ORGANIZATION = """SELECT organization_id, name, created_at, quota_bytes, quota_
 _MEMBER = "SELECT member_id, organization_id, name, role, created_at FROM members"
 
 
-class SqlAccounts:
+class SqlAccounts(SqlStore):
     """See `AccountStore`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     # Organisations
 
@@ -272,18 +267,7 @@ class SqlAccounts:
     ) -> None:
         """See `AccountStore.reserve`."""
         with self._writing() as statements:
-            # The row is locked: two uploads never both get the last free byte.
-            found = _found_organization(statements, organization_id, lock=True)
-            found.quota.check(found.used + found.reserved, amount)
-            statements.run(
-                "INSERT INTO reservations VALUES (?, ?, ?, ?, ?)",
-                organization_id,
-                reservation_id,
-                amount.size_bytes,
-                amount.files,
-                expires_at,
-            )
-            _add(statements, organization_id, "reserved", amount)
+            reserve(statements, organization_id, reservation_id, amount, expires_at)
 
     def settle(self, organization_id: str, reservation_id: str, used: Amount | None) -> None:
         """See `AccountStore.settle`."""
@@ -304,15 +288,27 @@ class SqlAccounts:
             yield from entries
             number = entries[-1].number
 
-    @contextmanager
-    def _writing(self) -> Iterator[Statements]:
-        with self._database.transaction(write=True) as connection:
-            yield Statements(connection, self._database.dialect)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Statements]:
-        with self._database.transaction() as connection:
-            yield Statements(connection, self._database.dialect)
+def reserve(
+    statements: Statements,
+    organization_id: str,
+    reservation_id: str,
+    amount: Amount,
+    expires_at: int,
+) -> None:
+    """Reserve room within a transaction: see `AccountStore.reserve`."""
+    # The row is locked: two uploads never both get the last free byte.
+    found = _found_organization(statements, organization_id, lock=True)
+    found.quota.check(found.used + found.reserved, amount)
+    statements.run(
+        "INSERT INTO reservations VALUES (?, ?, ?, ?, ?)",
+        organization_id,
+        reservation_id,
+        amount.size_bytes,
+        amount.files,
+        expires_at,
+    )
+    _add(statements, organization_id, "reserved", amount)
 
 
 def settle(

@@ -2,11 +2,14 @@
 
 import os
 
-from muniment.adapters.sql import accounts, audit_log
+from muniment.adapters.sql import accounts, audit_log, uploads
 from muniment.adapters.sql.engine import Database, open_database
 from muniment.adapters.sql.migrations import Steps, migrate
 
-SERVICE_MIGRATIONS: Steps = ((*audit_log.TABLES, *accounts.TABLES),)
+SERVICE_MIGRATIONS: Steps = (
+    (*audit_log.TABLES, *accounts.TABLES),
+    uploads.TABLES,
+)
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 
 SERVICE_VERSIONS = "service_schema_version"

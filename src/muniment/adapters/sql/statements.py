@@ -4,12 +4,13 @@ SQLAlchemy's own handling of a row costs more than the database's, so statements
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from muniment.adapters.sql.engine import Dialect
+from muniment.adapters.sql.engine import Database, Dialect
 
 Value = bytes | str | int | float | None
 Row = tuple[Any, ...]
@@ -69,6 +70,25 @@ class Statements:
         for part in batches(values, SOUGHT):
             padding = (part[-1],) * (SOUGHT - len(part))
             yield from self.rows(sql, *before, *part, *padding)
+
+
+class SqlStore:
+    """What every store on a SQL database has: its two kinds of transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def _writing(self) -> Iterator[Statements]:
+        """Run a transaction that may write."""
+        with self._database.transaction(write=True) as connection:
+            yield Statements(connection, self._database.dialect)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Statements]:
+        """Run a transaction that only reads."""
+        with self._database.transaction() as connection:
+            yield Statements(connection, self._database.dialect)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,0 +1,90 @@
+"""`Upload`: one file on its way into the archive, and the name that it gets there."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from muniment.errors import UsageError
+
+NAME_BYTES_MAX = 255
+"""The longest name that file systems take."""
+
+PATH_BYTES_MAX = 2_048
+PATH_DEPTH_MAX = 64
+_DIGEST_LETTERS = 12
+
+
+class UploadState(StrEnum):
+    """How far an upload has come."""
+
+    RECEIVING = "receiving"
+    MOVING = "moving"  # all is there and durable; whoever finds it so moves it into place
+    RECEIVED = "received"
+    ARCHIVED = "archived"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One upload.
+
+    Attributes:
+        organization_id: Whose it is.
+        upload_id: Its name in addresses; also of its file while it arrives.
+        path: The path that the client gave it, byte for byte.
+        size_bytes: Bytes that were announced.
+        created_at: Seconds since 1970.
+        expires_at: Until when it may be finished; seconds since 1970.
+        actor: Who brings it.
+        state: How far it has come.
+        sha256: Digest of the content, hexadecimal: announced, or of what arrived; empty for not known yet.
+        place: Where the file lies, relative to the organisation's uploads; empty until it is known.
+    """
+
+    organization_id: str
+    upload_id: str
+    path: bytes
+    size_bytes: int
+    created_at: int
+    expires_at: int
+    actor: str
+    state: UploadState = UploadState.RECEIVING
+    sha256: str = ""
+    place: bytes = b""
+
+
+def check_path(path: bytes) -> bytes:
+    """Return the path that a file is stored under for the one that a client gave it.
+
+    Folders stay folders. Names keep their bytes, whatever their encoding; only what could leave the folder, or what no file system takes,
+    is refused or shortened. A shortened name ends in a part of its digest, so that two of them stay two.
+
+    Raises:
+        UsageError: It is empty, too long or too deep, holds a zero byte, or names a folder above.
+    """
+    if len(path) > PATH_BYTES_MAX or path.count(b"/") > PATH_DEPTH_MAX:
+        raise UsageError(
+            f"expected a path of at most {PATH_BYTES_MAX} bytes and {PATH_DEPTH_MAX} folders, got {len(path)} bytes"
+        )
+    names = [name for name in path.split(b"/") if name not in (b"", b".")]
+    if not names or b".." in names or b"\0" in path:
+        raise UsageError(f"expected the path of a file below the uploads, got {path!r}")
+    return b"/".join(map(_fitting, names))
+
+
+def numbered(path: bytes, number: int) -> bytes:
+    """Return a path like this one for the `number`-th file of that name: `a/b.txt` becomes `a/b (2).txt`."""
+    if number == 1:
+        return path
+    folder, slash, name = path.rpartition(b"/")
+    stem, dot, suffix = name.rpartition(b".")
+    if not stem:
+        stem, dot, suffix = name, b"", b""
+    return folder + slash + _fitting(stem + b" (%d)" % number + dot + suffix)
+
+
+def _fitting(name: bytes) -> bytes:
+    if len(name) <= NAME_BYTES_MAX:
+        return name
+    digest = hashlib.sha256(name).hexdigest()[:_DIGEST_LETTERS].encode()
+    return name[: NAME_BYTES_MAX - len(digest) - 1] + b"~" + digest
