@@ -106,10 +106,12 @@ def check_whole(path, *, signer=None, keyring=None, **chain):
         for file in opened.manifest.sealed:
             check_file(folder, file)
         tar, copies = TarView(folder, opened.manifest), SiblingCommits(folder)
-        return [
+        reports = [
             verify.check_leaves(opened, tar, span, keyring, copies.open_member)
             for span in verify.spans(opened, tar)
         ]
+        verify.check_ranges(reports)
+        return reports
 
 
 @pytest.fixture(scope="session")
