@@ -88,6 +88,9 @@ class TestFiles:
         assert headers["etag"] == f'"{roots[-1]}"'
         assert headers["content-type"] == "text/html; charset=utf-8"
 
+    def test_the_target_of_a_link_is_no_data(self, ask):
+        assert ask(f"/ipfs/{SYMLINK}/bar?format=dag-json")[0] == 406
+
     @pytest.mark.parametrize("condition", ["{}", "W/{}", '"a", "b", {}', "*"])
     def test_what_the_client_has_is_not_sent_again(self, ask, condition):
         path = f"/ipfs/{CACHE}/root2/root3/root4/"
@@ -95,6 +98,27 @@ class TestFiles:
         assert etag.strip('"') == ask(path)[1]["x-ipfs-roots"].split(",")[-1]
         status, _, body = ask(path, if_none_match=condition.format(etag))
         assert (status, body) == (304, b"")
+
+    @pytest.mark.parametrize(
+        ("path", "uri"),
+        [
+            (f"/ipfs/{LISTING}/", f"ipfs://{LISTING}/"),
+            (f"/ipfs/{SYMLINK}/bar", "ipfs://bafybeid7rpbh2clkm6tj2zuq6oq4lyvmo5b6y7mf23h4kaqlfq4ulz4zje/bar"),
+            (f"/ipfs/{LISTING}/%C4%85/%C4%99/file-%C5%BA%C5%82.txt", f"ipfs://{LISTING}/%C4%85/%C4%99/file-%C5%BA%C5%82.txt"),
+            (f"/ipns/{V1_V2}", f"ipns://{V1_V2}"),
+            ("/ipns/DNSLink-Test.example.org/", "ipns://dnslink-test.example.org/"),
+        ],
+    )  # fmt: skip
+    def test_content_says_its_address(self, ask, path, uri):
+        assert ask(path)[1]["ipfs-uri"] == uri
+
+    @pytest.mark.parametrize(
+        ("condition", "status"), [("{}", 200), ("*", 200), ('"other", {}', 200), ('"other"', 412), ("W/{}", 412)]
+    )  # fmt: skip
+    def test_only_the_version_that_the_client_insists_on(self, ask, condition, status):
+        path = f"/ipfs/{CACHE}/root2/root3/root4/"
+        etag = ask(path)[1]["etag"]
+        assert ask(path, if_match=condition.format(etag))[0] == status
 
     def test_a_directory_has_a_slash_at_its_end(self, ask):
         status, headers, _ = ask(f"/ipfs/{LISTING}/%C4%85/%C4%99?x=1")
@@ -166,6 +190,15 @@ class TestFiles:
 
 class TestRanges:
     PATH = f"/ipfs/{FILES}/ascii.txt"
+
+    @pytest.mark.parametrize("value", ["Bytes=0-3", "bytes=0-3,", "bytes=,, 0-3"])
+    def test_a_range_as_the_standard_lets_it_be_written(self, ask, value):
+        status, headers, body = ask(self.PATH, range=value)
+        assert (status, len(body)) == (206, 4)
+        assert headers["content-range"].startswith("bytes 0-3/")
+
+    def test_an_empty_file_has_no_parts(self, ask):
+        assert ask("/ipfs/bafkqaaa", range="bytes=0-9")[::2] == (200, b"")
 
     @pytest.mark.parametrize(
         ("value", "first", "end"),
@@ -376,6 +409,8 @@ class TestNames:
         status, headers, body = ask(f"/ipns/{name}?format=ipns-record")
         assert status == 200
         assert headers["cache-control"] == "public, max-age=1800"
+        again = ask(f"/ipns/{name}?format=ipns-record", if_none_match=headers["etag"])
+        assert (again[0], again[2]) == (304, b"")
         record = verify_record(body, parse_name(name), 1_700_000_000)
         assert record.value.startswith("/ipfs/")
         assert ask(f"/ipns/{name}")[2] == ask(record.value)[2]

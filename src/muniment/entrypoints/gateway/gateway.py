@@ -43,7 +43,7 @@ from muniment.entrypoints.gateway.names import (
     Records,
     Target,
 )
-from muniment.entrypoints.gateway.negotiation import Format, Wanted, negotiate
+from muniment.entrypoints.gateway.negotiation import Format, Wanted, is_version, negotiate
 from muniment.entrypoints.gateway.routing import PREFIX as ROUTING_PREFIX
 from muniment.entrypoints.gateway.routing import Routing, RoutingOptions
 from muniment.errors import (
@@ -150,8 +150,8 @@ class Gateway:
         ]
         headers += _content_location(request, wanted)
         if wanted.format is Format.IPNS_RECORD:
-            return self._record(request, mount, headers)
-        return self._content(request, mount, wanted, headers)
+            return _checked(request, self._record(request, mount, headers))
+        return _checked(request, self._content(request, mount, wanted, headers))
 
     def _check_request(self, request: Request, mount: Mount, wanted: Wanted) -> None:
         content = mount.content
@@ -304,6 +304,14 @@ def _secured(found: Found, response: Response) -> Response:
     """Keep content that shares its origin with other content from acting in that origin's name."""
     if not found.mount.is_isolated and not response.header("content-security-policy"):
         response.headers.append(("content-security-policy", contents.SANDBOX))
+    return response
+
+
+def _checked(request: Request, response: Response) -> Response:
+    """Refuse to answer with another version than that which the client insists on (`If-Match`)."""
+    condition, etag = request.header("if-match"), response.header("etag")
+    if condition and etag and not is_version(condition, etag):
+        raise HttpError(412, f"this is version {etag}")
     return response
 
 

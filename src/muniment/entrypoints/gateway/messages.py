@@ -21,6 +21,7 @@ HEADERS_READ = frozenset(
         "cache-control",
         "content-type",
         "host",
+        "if-match",
         "if-none-match",
         "if-range",
         "range",
@@ -39,7 +40,7 @@ CORS_HEADERS = (
     ("access-control-allow-headers", "Content-Type, Range, User-Agent, X-Requested-With"),
     (
         "access-control-expose-headers",
-        "Content-Length, Content-Range, X-Chunked-Output, X-Ipfs-Path, X-Ipfs-Roots, X-Stream-Output",
+        "Content-Length, Content-Range, Ipfs-Uri, X-Chunked-Output, X-Ipfs-Path, X-Ipfs-Roots, X-Stream-Output",
     ),
 )
 

@@ -148,6 +148,13 @@ def matches_etag(condition: str, etag: str) -> bool:
     return any(match[1] == opaque for match in _ETAG.finditer(condition))
 
 
+def is_version(condition: str, etag: str) -> bool:
+    """Compare an `If-Match` header with an entity tag, strongly: a weak tag is no version (RFC 9110, section 13.1.1)."""
+    if condition.strip() == "*":
+        return True
+    return not etag.startswith("W/") and etag in (match[0] for match in _ETAG.finditer(condition))
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The bytes from `offset` to `end` (excluded) of a representation."""
