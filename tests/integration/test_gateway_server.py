@@ -95,12 +95,21 @@ class Server:
             connection.sendall("\r\n".join([*head, "", ""]).encode())
             return read_answer(connection)
 
+    def workers(self):
+        """The processes that serve."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as children:
+            return [int(pid) for pid in children.read().split()] or [self.process.pid]
+
     def memory_bytes(self):
-        with open(f"/proc/{self.process.pid}/status") as status:
-            for line in status:
-                if line.startswith("VmRSS"):
-                    return int(line.split()[1]) * 1024
-        raise AssertionError
+        return sum(map(memory_bytes, self.workers()))
+
+
+def memory_bytes(pid):
+    with open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) * 1024
+    raise AssertionError
 
 
 def read_answer(connection):
@@ -113,9 +122,10 @@ def read_answer(connection):
     return int(lines[0].split()[1]), headers, body
 
 
-@pytest.fixture(scope="module")
-def server(content):
-    with running(content, "--subdomains", "example.com", "--http-proxy") as server:
+@pytest.fixture(scope="module", params=["1", "3"])
+def server(content, request):
+    words = ["--subdomains", "example.com", "--http-proxy", "--workers", request.param]
+    with running(content, *words) as server:
         yield server
 
 
@@ -160,12 +170,65 @@ def test_a_client_that_does_not_read_takes_no_memory(content):
 
 
 def test_too_many_requests_at_once(content):
-    with running(content, "--max-requests", "1") as server, server.connect() as reader:
-        reader.sendall(f"GET /ipfs/{content.large} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        reader.recv(100)
-        status, headers, _ = server.get(f"/ipfs/{content.hello}")
-        assert status == 429
-        assert int(headers["retry-after"]) > 0
+    with running(content, "--max-requests", "3", "--workers", "3") as server:
+        readers = [server.connect() for _ in range(3)]
+        for reader in readers:
+            reader.sendall(f"GET /ipfs/{content.large} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            assert reader.recv(100).startswith(b"HTTP/1.1 200")
+        for _ in range(6):  # whichever worker is asked
+            status, headers, _ = server.get(f"/ipfs/{content.hello}")
+            assert status == 429
+            assert int(headers["retry-after"]) > 0
+        for reader in readers:
+            reader.close()
+        wait_until(lambda: server.get(f"/ipfs/{content.hello}")[0] == 200)
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_another_worker_takes_the_place_of_one_that_dies(content):
+    with running(content, "--max-requests", "2", "--workers", "2") as server:
+        before = server.workers()
+        with server.connect() as reader:
+            reader.sendall(f"GET /ipfs/{content.large} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            reader.recv(100)
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len(server.workers()) == 2 and not set(server.workers()) & set(before))
+        wait_until(lambda: can_serve(server, content))
+        for _ in range(6):  # the requests that were lost are not counted for ever
+            assert server.get(f"/ipfs/{content.hello}")[2] == b"hello\n"
+
+
+def can_serve(server, content):
+    try:
+        return all(server.get(f"/ipfs/{content.hello}")[0] == 200 for _ in range(8))
+    except OSError:
+        return False
+
+
+def test_workers_do_not_outlive_their_parent(content):
+    command = [sys.executable, "-m", "muniment", "gateway", "--store", str(content.folder)]
+    words = ["--port", "0", "--workers", "2"]
+    with subprocess.Popen([*command, *words], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        workers = Server("localhost:0", process).workers()
+        assert len(workers) == 2
+        process.kill()
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers))
+
+
+def test_an_interrupt_ends_all(content):
+    with running(content, "--workers", "2") as server:
+        workers = server.workers()
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(timeout=20)
+        assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)
 
 
 def test_many_clients_at_once(server, content):

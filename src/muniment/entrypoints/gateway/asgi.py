@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from muniment.entrypoints.gateway.active import Active
 from muniment.entrypoints.gateway.gateway import Gateway, error_response
 from muniment.entrypoints.gateway.hot import HotAnswers, Messages, request_key
 from muniment.entrypoints.gateway.messages import (
@@ -41,8 +42,8 @@ class Limits:
     """What one gateway does at once, and how long it waits.
 
     Attributes:
-        requests: Requests that are answered at once; more get 429.
-        threads: Threads that read the store.
+        requests: Requests that all processes together answer at once; more get 429. Answers at hand do not count.
+        threads: Threads of one process that read the store.
         stall_s: How long a client may take to accept a portion of a body.
     """
 
@@ -62,16 +63,21 @@ class GatewayApp:
         gateway: What answers.
         limits: What may go on at once.
         hot: Answers at hand; None to keep none.
+        active: Counts the requests of all processes that `limits` are for; None if this is the only one.
     """
 
     def __init__(
-        self, gateway: Gateway, limits: Limits | None = None, hot: HotAnswers | None = None
+        self,
+        gateway: Gateway,
+        limits: Limits | None = None,
+        hot: HotAnswers | None = None,
+        active: Active | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self._gateway = gateway
         self._hot = hot or HotAnswers(lambda: None)
         self._threads = ThreadPoolExecutor(self.limits.threads, "gateway")
-        self._active = 0
+        self._active = active or Active()
         self.scheme = ""
         """How clients reach this, if something in front of the server knows better than it does."""
 
@@ -84,15 +90,12 @@ class GatewayApp:
         if messages:
             await _send(send, messages)
             return
-        if self._active >= self.limits.requests:
+        if self._active.total() >= self.limits.requests:
             busy = ("retry-after", str(_RETRY_AFTER_S))
             await _send_whole(send, _refusal(HttpError(429, "too many requests at once", busy)))
             return
-        self._active += 1
-        try:
+        with self._active:
             whole = await self._answer(scope, receive, send)
-        finally:
-            self._active -= 1
         if whole:
             self._hot.keep(key, *whole, since=generation)
 

@@ -8,15 +8,18 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
+from muniment.entrypoints.gateway.active import Active, ActiveCounts
 from muniment.entrypoints.gateway.asgi import GatewayApp
 from muniment.entrypoints.gateway.tunnel import Tunnel
+from muniment.entrypoints.gateway.workers import Workers
 from muniment.errors import UsageError
 
 HEADER_TIMEOUT_MS = 15_000
@@ -45,28 +48,59 @@ class Listen:
     is_proxy: bool = False
 
 
-def serve(app: GatewayApp, listen: Listen, on_ready: Callable[[str], None]) -> None:
+OpenApp = Callable[[Active], AbstractContextManager[GatewayApp]]
+"""Opens the application in the process that serves it; what it opens must not be open already, since a fork may lie between."""
+
+
+def serve(
+    open_app: OpenApp, listen: Listen, on_ready: Callable[[str], None], workers: int = 1
+) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready` is called with the URL once connections are accepted.
+
+    Args:
+        open_app: What to serve.
+        listen: Where.
+        on_ready: Called in this process.
+        workers: How many processes serve; 1 for this one.
 
     Raises:
         UsageError: The address cannot be listened on, or the certificate cannot be used.
     """
     tls = _tls_context(listen)
-    app.scheme = "https" if tls else ""
-    port = _free_port(listen.host, listen.port)
+    listen = replace(listen, port=_free_port(listen.host, listen.port))
+    url = f"{'https' if tls else 'http'}://{_shown(listen.host)}:{listen.port}"
+    counts = ActiveCounts(workers)
+
+    def work(process: int, on_worker_ready: Callable[[], None], parent: int | None) -> None:
+        with open_app(Active(counts, process)) as app:
+            app.scheme = "https" if tls else ""
+            _serve_here(app, listen, tls, on_worker_ready, parent)
+
+    if workers == 1:
+        work(0, lambda: on_ready(url), None)
+    else:
+        Workers(workers, work, counts).run(lambda: on_ready(url))
+
+
+def _serve_here(
+    app: GatewayApp,
+    listen: Listen,
+    tls: ssl.SSLContext | None,
+    on_ready: Callable[[], None],
+    parent: int | None,
+) -> None:
     with tempfile.TemporaryDirectory(prefix="muniment-gateway-") as folder:
         inner = Path(folder) / "socket" if listen.is_proxy or tls else None
-        server = _server(app, listen, port, inner)
+        server = _server(app, listen, inner)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(server, listen, port, inner, tls, on_ready))
-    app.close()
+            asyncio.run(_run(server, listen, inner, tls, on_ready, parent))
 
 
-def _server(app: GatewayApp, listen: Listen, port: int, inner: Path | None) -> Server:
+def _server(app: GatewayApp, listen: Listen, inner: Path | None) -> Server:
     return Server(
         app,
         address=listen.host,
-        port=port,
+        port=listen.port,
         uds=inner,
         interface=Interfaces.ASGINL,
         # A connection that may be HTTP/2 can be silent for ever: only behind the tunnel, which sees to that.
@@ -97,24 +131,27 @@ def _tls_context(listen: Listen) -> ssl.SSLContext | None:
 async def _run(
     server: Server,
     listen: Listen,
-    port: int,
     inner: Path | None,
     tls: ssl.SSLContext | None,
-    on_ready: Callable[[str], None],
+    on_ready: Callable[[], None],
+    parent: int | None,
 ) -> None:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    if parent is not None:
+        loop.add_reader(parent, stop.set)
     serving = asyncio.ensure_future(server.serve())
     waiting = asyncio.ensure_future(stop.wait())
     with contextlib.ExitStack() as stack:
-        await _wait_until_ready(serving, listen.host, port, inner)
+        await _wait_until_ready(serving, listen, inner)
         if inner is not None:
             tunnel = Tunnel(str(inner))
-            outer = await tunnel.start(listen.host, port, tls)
+            outer = await tunnel.start(listen.host, listen.port, tls)
             stack.callback(tunnel.close)
             stack.callback(outer.close)
-        on_ready(f"{'https' if tls else 'http'}://{_shown(listen.host)}:{port}")
+        on_ready()
         await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     server.stop()  # type: ignore[no-untyped-call]
@@ -123,7 +160,7 @@ async def _run(
 
 
 async def _wait_until_ready(
-    serving: "asyncio.Future[None]", host: str, port: int, inner: Path | None
+    serving: "asyncio.Future[None]", listen: Listen, inner: Path | None
 ) -> None:
     for _ in range(int(_READY_TIMEOUT_S / _READY_POLL_S)):
         if serving.done():
@@ -133,13 +170,13 @@ async def _wait_until_ready(
             opening = (
                 asyncio.open_unix_connection(str(inner))
                 if inner
-                else asyncio.open_connection(host, port)
+                else asyncio.open_connection(listen.host, listen.port)
             )
             _, writer = await opening
             writer.close()
             return
         await asyncio.sleep(_READY_POLL_S)
-    raise UsageError(f"nothing can be served at {host}:{port}")
+    raise UsageError(f"nothing can be served at {listen.host}:{listen.port}")
 
 
 def _free_port(host: str, port: int) -> int:

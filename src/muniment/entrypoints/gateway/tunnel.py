@@ -33,7 +33,12 @@ class Tunnel:
         loop = asyncio.get_running_loop()
         timeout_s = HEAD_TIMEOUT_S if tls else None
         return await loop.create_server(
-            lambda: _Client(self), host, port, ssl=tls, ssl_handshake_timeout=timeout_s
+            lambda: _Client(self),
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=timeout_s,
+            reuse_port=True,  # with the other processes
         )
 
     def close(self) -> None:

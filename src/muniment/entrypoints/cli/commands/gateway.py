@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from muniment.content.denylist import Denylist
     from muniment.content.routing import PeerRecord
     from muniment.entrypoints.gateway.names import DnsLinks, Records
-    from muniment.entrypoints.gateway.hot import HotAnswers  # noqa: PLC0415
     from muniment.entrypoints.gateway.routing import WritableRecords
+
+_THREADS = 8
+_MAX_DEFAULT_WORKERS = 4
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -102,6 +104,13 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Requests answered at once.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Processes that serve; 0 for one per processor core, at most four.",
+)
+@click.option(
     "--reverify-after",
     "reverify_after_s",
     type=click.IntRange(min=0),
@@ -129,6 +138,7 @@ def command(
     accept_record: tuple[str, ...],
     http_proxy: bool,
     max_requests: int,
+    workers: int,
     reverify_after_s: int,
 ) -> None:
     """Serve the block store over HTTP until it is interrupted: an IPFS gateway that reads and never writes.
@@ -136,7 +146,8 @@ def command(
     Blocks, CARs and IPNS records can be verified by whoever gets them. Files, directories and archives are for browsers. What is
     served of commits is encrypted, except what was published.
     """
-    from muniment.entrypoints.gateway.asgi import GatewayApp, Limits  # noqa: PLC0415  # costs start-up time
+    from muniment.entrypoints.gateway.active import Active  # noqa: PLC0415  # costs start-up time
+    from muniment.entrypoints.gateway.asgi import GatewayApp, Limits  # noqa: PLC0415
     from muniment.entrypoints.gateway.gateway import Gateway, GatewayOptions  # noqa: PLC0415
     from muniment.entrypoints.gateway.hot import HotAnswers  # noqa: PLC0415
     from muniment.entrypoints.gateway.routing import RoutingOptions  # noqa: PLC0415
@@ -158,10 +169,27 @@ def command(
         deserialized=not trustless,
     )
     listen = Listen(host, port, certificate, key, is_proxy=http_proxy)
-    with _store(session, folder) as path, _blocks(path, reverify_after_s) as blocks:
-        hot = HotAnswers(lambda: (blocks.generation(), options.denylist.generation))
-        app = GatewayApp(Gateway(blocks, options), Limits(requests=max_requests), hot)
-        serve(app, listen, lambda url: _announce(session, url, path))
+    workers = min(workers or _default_workers(), max_requests)
+    limits = Limits(requests=max_requests, threads=max(_THREADS // workers, 2))
+    with _store(session, folder) as path:
+        with _blocks(path, reverify_after_s):
+            pass  # there is one: this says so in this process
+
+        @contextlib.contextmanager
+        def open_app(active: Active) -> "Iterator[GatewayApp]":
+            with _blocks(path, reverify_after_s) as blocks:
+                hot = HotAnswers(lambda: (blocks.generation(), options.denylist.generation))
+                app = GatewayApp(Gateway(blocks, options), limits, hot, active)
+                with contextlib.closing(app):
+                    yield app
+
+        serve(open_app, listen, lambda url: _announce(session, url, path), workers)
+
+
+def _default_workers() -> int:
+    import os  # noqa: PLC0415
+
+    return min(os.cpu_count() or 1, _MAX_DEFAULT_WORKERS)
 
 
 def _announce(session: Session, url: str, folder: Path) -> None:
