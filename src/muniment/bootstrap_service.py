@@ -21,9 +21,12 @@ from muniment.accounts.permissions import Permission, Role
 from muniment.accounts.quotas import NO_LIMIT, Quota
 from muniment.adapters.sql.accounts import SqlAccounts
 from muniment.adapters.sql.service import open_service_database
+from muniment.adapters.sql.uploads import SqlUploads
+from muniment.adapters.upload_files import UploadFiles
 from muniment.archive import manifest
 from muniment.bootstrap import Archive, create_archive
 from muniment.service_settings import ServiceSettings
+from muniment.uploads.receiving import Receiver
 
 if TYPE_CHECKING:
     from muniment.adapters.sql.engine import Database
@@ -60,6 +63,18 @@ class Service:
     def accounts(self) -> SqlAccounts:
         """Organisations, members, keys and the audit log."""
         return SqlAccounts(self.database)
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        """What receives uploads."""
+        return Receiver(
+            SqlUploads(self.database),
+            lambda organization_id: UploadFiles(
+                self.organization_home(organization_id) / INCOMING,
+                self.organization_home(organization_id) / UPLOADS,
+            ),
+            lambda at: time.strftime("%Y-%m-%d", time.gmtime(at)).encode(),
+        )
 
     def organization_home(self, organization_id: str) -> Path:
         """Return the archive home of an organisation."""

@@ -88,7 +88,7 @@ class IncomingFile:
         # What arrives in one request is hashed on the way; of what took several, all is read again at the end.
         self._sha256 = hashlib.sha256() if self.size_bytes == 0 else None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Append some bytes."""
         view = memoryview(data)
         while view:

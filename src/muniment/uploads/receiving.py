@@ -26,7 +26,7 @@ class Incoming(Protocol):
 
     size_bytes: int
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Append some bytes."""
 
     def finish(self) -> str:
@@ -110,7 +110,7 @@ class Receiver:
         """
         sha256 = file.finish()
         if file.size_bytes != upload.size_bytes or upload.sha256 not in ("", sha256):
-            self.cancel(act, upload)
+            self.give_up(act, upload)
             raise ChecksumError(
                 f"expected {upload.size_bytes} bytes with SHA-256 {upload.sha256 or 'of any value'}, got {file.size_bytes} with {sha256}"
             )
@@ -125,6 +125,11 @@ class Receiver:
         self.store.cancel(act, upload)
         self._folder(upload.organization_id).remove(upload)
 
+    def give_up(self, act: Act, upload: Upload) -> None:
+        """Give an upload up that went wrong, unless it is over already."""
+        with contextlib.suppress(ConflictError):
+            self.cancel(act, upload)
+
     def recover(self, act_for: Callable[[str], Act]) -> int:
         """Finish what a killed run left behind, and give up what waited for too long; returns how many uploads that were."""
         done = 0
@@ -133,8 +138,7 @@ class Receiver:
             if upload.state is UploadState.MOVING:
                 self._settle(act, upload)
             elif upload.expires_at <= act.at:
-                with contextlib.suppress(ConflictError):  # finished at this very moment
-                    self.cancel(act, upload)
+                self.give_up(act, upload)
             else:
                 continue
             done += 1

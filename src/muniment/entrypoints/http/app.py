@@ -12,7 +12,7 @@ from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.authentication import PUBLIC, check_routes, guard, principal_of
 from muniment.entrypoints.http.problems import respond
 from muniment.entrypoints.http.requests import AsgiApp, with_request_ids
-from muniment.entrypoints.http.routes import health, organization
+from muniment.entrypoints.http.routes import health, organization, uploads
 
 VERSION = "/v1"
 
@@ -27,7 +27,7 @@ def create_routes(service: Service) -> Litestar:
     app = Litestar(
         route_handlers=[
             health.router,
-            Router(VERSION, route_handlers=[organization.router]),
+            Router(VERSION, route_handlers=[organization.router, uploads.router]),
         ],
         guards=[guard],
         exception_handlers={Exception: respond},

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from muniment import errors
 from muniment.accounts.principals import AuthenticationError, PermissionDeniedError
 from muniment.accounts.quotas import QuotaExceededError
+from muniment.uploads.receiving import ChecksumError
 
 _log = logging.getLogger(__name__)
 
@@ -50,13 +51,14 @@ KINDS = {
         Kind("conflict", 409, "The state of things does not allow this now."),
         Kind("pending", 409, "The answer is not known yet."),
         Kind("gone", 410, "It was there, and is no more."),
+        Kind("length-required", 411, "The request does not say how long its body is."),
         Kind("precondition-failed", 412, "It was changed since it was read."),
         Kind("too-large", 413, "The request is larger than what is accepted."),
         Kind("quota-exceeded", 413, "There is no room left in the quota."),
         Kind("unsupported-media-type", 415, "The body has a type that is not understood here."),
         Kind("range-not-satisfiable", 416, "The range lies outside of what there is."),
         Kind("idempotency-mismatch", 422, "This Idempotency-Key came with another request before."),
-        Kind("checksum-mismatch", 460, "What arrived is not what was announced."),
+        Kind("checksum-mismatch", 422, "What arrived is not what was announced."),
         Kind("too-many-requests", 429, "There were too many requests."),
         Kind("headers-too-large", 431, "The header fields are larger than what is accepted."),
         Kind("internal", 500, "The service failed; this is a defect."),
@@ -72,6 +74,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (AuthenticationError, "unauthenticated"),
     (PermissionDeniedError, "forbidden"),
     (QuotaExceededError, "quota-exceeded"),
+    (ChecksumError, "checksum-mismatch"),
     (errors.UsageError, "bad-request"),
     (errors.NotFoundError, "not-found"),
     (errors.FormatError, "bad-request"),
