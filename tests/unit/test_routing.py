@@ -3,6 +3,7 @@
 import contextlib
 import json
 import stat
+import threading
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -262,6 +263,21 @@ def test_a_published_record_is_found_and_survives(publisher, tmp_path):
     assert RecordFolder(tmp_path).find(PEER) == record
     # The gateway itself serves it, too.
     assert publisher.ask(f"/ipns/{NAME}", accept=RECORD_TYPE)[2] == record
+
+
+def test_what_one_process_published_the_others_find_and_heed(publisher, tmp_path):
+    other = Node(writable=PublishedRecords(tmp_path), names=[PEER])  # opened before
+    newer = make_record(sequence=2)
+    assert publish(publisher, newer) == 200
+    assert other.ask(f"/routing/v1/ipns/{NAME}")[2] == newer
+    assert publish(other, make_record(sequence=1)) == 400
+    with PublishedRecords(tmp_path).changing():
+        waiting = threading.Thread(target=publish, args=(other, make_record(sequence=3)))
+        waiting.start()
+        waiting.join(0.1)
+        assert publisher.ask(f"/routing/v1/ipns/{NAME}")[2] == newer
+    waiting.join()
+    assert publisher.ask(f"/routing/v1/ipns/{NAME}")[2] == make_record(sequence=3)
 
 
 def test_of_two_records_the_newer_one_stays(publisher):

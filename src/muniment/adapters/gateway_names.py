@@ -8,7 +8,7 @@ from pathlib import Path
 
 from muniment.content.cid import CID
 from muniment.content.dnslink import check_domain, find_link
-from muniment.content.ipns import MAX_RECORD_BYTES, parse_name
+from muniment.content.ipns import MAX_RECORD_BYTES, name_text, parse_name
 from muniment.errors import ExternalServiceError, FormatError, UsageError
 
 SUFFIX = ".ipns-record"
@@ -21,10 +21,12 @@ MAX_CACHED_DOMAINS = 10_000
 class RecordFolder:
     """A folder of signed IPNS records in files called `<name>.ipns-record`, or `<name>_<anything>.ipns-record`.
 
-    The folder is looked through once; files are read anew for each request, so that a record can be replaced at any time.
+    The folder is looked through once for names that are written in other ways than ours; files are read anew for each request, so
+    that a record can come or be replaced at any time.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._files: dict[CID, Path] = {}
         try:
             names = sorted(os.listdir(folder))
@@ -44,14 +46,14 @@ class RecordFolder:
 
     def find(self, name: CID) -> bytes | None:
         """Return the record of a name, unverified, or None."""
-        path = self._files.get(name)
-        if path is None:
-            return None
         try:
-            with open(path, "rb") as file:
+            with open(self._path(name), "rb") as file:
                 return file.read(MAX_RECORD_BYTES + 1)
         except FileNotFoundError:
             return None
+
+    def _path(self, name: CID) -> Path:
+        return self._files.get(name) or self._folder / f"{name_text(name)}{SUFFIX}"
 
 
 class LinkTable:

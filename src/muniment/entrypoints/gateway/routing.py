@@ -5,8 +5,8 @@ never at the address that a request came to, which whoever sends the request can
 """
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
@@ -47,6 +47,10 @@ _NOT_HERE = ("content-type", "text/plain; charset=utf-8")
 class WritableRecords(Records, Protocol):
     """IPNS records that can be replaced."""
 
+    def changing(self) -> AbstractContextManager[None]:
+        """Hold off all others who would change records here, in any process."""
+        ...
+
     def store(self, name: CID, record: bytes) -> None:
         """Keep the record of a name durably, in place of an older one."""
         ...
@@ -83,7 +87,6 @@ class Routing:
         self._denylist = denylist
         self._options = options
         self._clock = clock
-        self._publishing = threading.Lock()
 
     @property
     def cors_headers(self) -> Headers:
@@ -218,7 +221,7 @@ class Routing:
             record = verify_record(request.body, name, self._clock())
         except IntegrityError as error:
             raise HttpError(400, str(error)) from None
-        with self._publishing:
+        with writable.changing():
             known = writable.find(name)
             before = None if known is None else self._verified(known, name)
             if before is not None and _age(before) > _age(record):
