@@ -184,6 +184,8 @@ _HASHES: dict[int, Callable[[bytes], bytes]] = {
     0x13: lambda data: hashlib.sha512(data).digest(),
     0xB220: lambda data: hashlib.blake2b(data, digest_size=32).digest(),
 }
+HASH_FUNCTIONS = frozenset(_HASHES)
+"""The hash functions that blocks can be verified by."""
 
 
 def _multihash_end(data: bytes, offset: int) -> int:
