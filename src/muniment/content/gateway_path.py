@@ -82,7 +82,10 @@ def split_path(path: str) -> tuple[tuple[bytes, ...], bool]:
         )
     if _BAD_ESCAPE.search(path):
         raise FormatError(f"invalid path {_shown(path)}: it has a % that escapes nothing")
-    segments = tuple(unquote_to_bytes(part) for part in path.split("/") if part)
+    try:
+        segments = tuple(unquote_to_bytes(part) for part in path.split("/") if part)
+    except UnicodeEncodeError:
+        raise FormatError(f"invalid path {_shown(path)}: it is not text") from None
     if len(segments) > MAX_SEGMENTS:
         raise FormatError(f"expected at most {MAX_SEGMENTS} names in a path, got {len(segments)}")
     return segments, path.endswith("/")
@@ -116,4 +119,4 @@ def _parse_cid(text: str) -> CID:
 
 
 def _shown(path: str) -> str:
-    return '"' + path[:200] + '"'
+    return '"' + path[:200].encode("utf-8", "replace").decode() + '"'
