@@ -191,6 +191,16 @@ ANSWERS: dict[str, dict[str, str]] = {
         "blocks": "blocks in it",
         "bytes": "its size",
     },
+    "content fetch": {
+        "root": "the CID that was asked for",
+        "cid": "where the path leads",
+        "pinned": "whether that is pinned now",
+        "blocks": "blocks that were fetched",
+        "bytes": "their bytes",
+        "present_blocks": "blocks that the store had before; one that hangs in several places counts each time",
+        "duration_s": "how long it took, in seconds",
+        "sources": "list: `name`, `blocks`, `bytes`, `requests`, `misses` (did not have it), `failures`, `lies`, `dropped`, `problem`",
+    },
     "content pin": {
         "pinned": "list: `cid`, `name`, and the keys from `complete` on of `content stat`",
     },

@@ -5,6 +5,7 @@ import click
 from muniment.entrypoints.cli.commands import (
     content_add,
     content_car,
+    content_fetch,
     content_pins,
     content_read,
 )
@@ -30,6 +31,7 @@ for _command in (
     content_read.stat,
     content_car.import_,
     content_car.export,
+    content_fetch.fetch,
     content_pins.pin,
     content_pins.unpin,
     content_pins.pins,
