@@ -174,6 +174,11 @@ class TestFiles:
     def test_what_is_wrong_gets_its_status(self, ask, target, status):
         assert ask(target)[0] == status
 
+    def test_capitals_say_the_same(self, ask):
+        assert ask(f"/ipfs/{FILES.upper()}/ascii.txt")[2] == ask(f"/ipfs/{FILES}/ascii.txt")[2]
+        assert ask(f"/ipns/{V1_V2.upper()}/x")[1]["location"] == f"/ipns/{V1_V2}/x"
+        assert ask(f"/ipfs/B{FILES[1:]}/ascii.txt")[0] == 400
+
     def test_only_what_is_here_if_the_client_says_so(self, ask):
         missing = "/ipfs/QmYzfKSE55XCjD1MW128RfciAf2DViABhEiXfgVFMabSjN"
         assert ask(missing, cache_control="only-if-cached", method="HEAD")[0] == 412

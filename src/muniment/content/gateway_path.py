@@ -115,7 +115,14 @@ def parse_root(path: ContentPath) -> CID:
 
 @lru_cache(maxsize=1024)
 def _parse_cid(text: str) -> CID:
-    return CID.parse(text)  # several times for each request, and often for the same root
+    return CID.parse(
+        usual_case(text)
+    )  # several times for each request, and often for the same root
+
+
+def usual_case(root: str) -> str:
+    """Return a root that is written in capitals, as QR codes like it (multibase B, F and K), in lower case; any other as it is."""
+    return root.lower() if root[:1] in ("B", "F", "K") and root.isupper() else root
 
 
 def _shown(path: str) -> str:

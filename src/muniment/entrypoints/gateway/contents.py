@@ -37,7 +37,10 @@ from muniment.errors import FormatError, NotFoundError
 IMMUTABLE = "public, max-age=29030400, immutable"
 GENERATED = "public, max-age=604800, stale-while-revalidate=2678400"
 _UNKNOWN = "application/octet-stream"
-_CURRENT = {"application/javascript": "text/javascript"}  # RFC 9239, section 6
+_CURRENT = {  # RFC 9239, section 6; RFC 6713
+    "application/javascript": "text/javascript",
+    "application/x-gzip": "application/gzip",
+}
 MAX_JSON_BYTES = 1 << 20
 """Files up to this size are looked at to say whether they are JSON."""
 
@@ -205,9 +208,9 @@ def file_response(
 
 def _content_type(found: Found, cid: CID, size: int, name: bytes) -> str:
     named = media_type(name, b"")
-    named = _CURRENT.get(named, named)
     if named == _UNKNOWN:
-        return _sniffed_type(found, cid, size)
+        named = _sniffed_type(found, cid, size)
+    named = _CURRENT.get(named, named)
     return f"{named}; charset=utf-8" if named.startswith("text/") else named
 
 
@@ -222,10 +225,10 @@ def _sniffed_type(found: Found, cid: CID, size: int) -> str:
             return MEDIA_TYPES[Format.JSON]
         start = head.lstrip()[:64].lower()
         if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-            return "text/html; charset=utf-8"
+            return "text/html"
         if start.startswith(b"<svg"):
             return "image/svg+xml"
-    return f"{named}; charset=utf-8" if named.startswith("text/") else named
+    return named
 
 
 def _is_json(found: Found, cid: CID, size: int, head: bytes) -> bool:

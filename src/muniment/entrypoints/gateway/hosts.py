@@ -17,6 +17,7 @@ from muniment.content.gateway_path import (
     parse_content_path,
     parse_root,
     split_path,
+    usual_case,
 )
 from muniment.content.ipns import LIBP2P_KEY, name_text, parse_name
 from muniment.content.multibase import encode_base36
@@ -205,7 +206,7 @@ def _root_of(content: ContentPath) -> CID:
 def _canonical_name(root: str) -> str | None:
     """Return an IPNS name as it should be written, or None if `root` is not one."""
     try:
-        return name_text(parse_name(root))
+        return name_text(parse_name(usual_case(root)))
     except FormatError:
         return None
 
