@@ -441,7 +441,13 @@ class Archive:
         report = rebuilding.RebuildReport()
         fetched: list[str] = []
         if source is not None:
-            rebuilding.import_commits(source, self.store, self.trusted_signers, report)
+            rebuilding.import_commits(
+                source,
+                self.store,
+                self.trusted_signers,
+                report,
+                organization_id=self.organization.id,
+            )
         if from_backup:
             fetched = fetching.fetch_commits(
                 self.backup(),
@@ -449,6 +455,7 @@ class Archive:
                 self.trusted_signers,
                 report,
                 lambda commit_id: stage(commit_id, "fetch"),
+                organization_id=self.organization.id,
             )
         rebuilding.rebuild(
             self.store,
@@ -456,6 +463,7 @@ class Archive:
             self.trusted_signers,
             self.open_keyring,
             report,
+            organization_id=self.organization.id,
             worker_count=self.worker_count,
             advance=lambda commit_id: stage(commit_id, "rebuilt"),
         )

@@ -455,6 +455,79 @@ def test_a_commit_that_is_missing_from_the_chain_is_noticed(archived):
     assert archived.json("verify", third["commit_id"], first["commit_id"])["ok"]
 
 
+@pytest.fixture
+def shared(archived, monkeypatch):
+    """A store in which two commits of another organisation lie too, and the other's home."""
+    other = archived.folder / "other"
+    monkeypatch.setenv("MUNIMENT_HOME", str(other))
+    archived.run("init", "--organization-id", "other", "--no-recovery-kit")
+    for number in range(2):
+        (archived.papers / f"other-{number}").write_text(str(number))
+        archived.run("archive", archived.papers)
+    monkeypatch.setenv("MUNIMENT_HOME", str(archived.home))
+    for commit in (other / "store/commits").iterdir():
+        shutil.copytree(commit, archived.home / "store/commits" / commit.name)
+    return archived, other
+
+
+def test_every_organisation_in_a_store_has_a_chain_of_its_own(shared):
+    desk, other = shared
+    answer = desk.json("verify")
+    assert answer["ok"]
+    assert answer["chains"] == [
+        {"organization": "hrdag", "commits": 1, "first": 1, "last": 1},
+        {"organization": "other", "commits": 2, "first": 1, "last": 2},
+    ]
+    compared = [(c["organization"], c["signer_compared"]) for c in answer["commits"]]
+    assert compared == [("hrdag", True), ("other", False), ("other", False)]
+    assert not answer["signer_compared"]
+    printed = desk.run("verify")
+    assert "chain    other: 2 commits, number 1 to 2" in printed
+    assert "Those of other were signed by SHA256:" in printed
+    assert len(desk.json("verify", "--organization", "other")["commits"]) == 2
+    assert desk.json("verify", "--organization", "hrdag")["signer_compared"]
+    keys = [desk.home / "keys/signing.pub", other / "keys/signing.pub"]
+    assert desk.json("verify", "--signer", keys[0], "--signer", keys[1])["signer_compared"]
+    assert len(desk.json("verify", "--signer", keys[0], code=4)["commits"]) == 3
+    desk.run("verify", "--organization", "nobody", code=3)
+    desk.run("verify", "--organization", "other", "--folder", desk.commits[0], code=2)
+
+
+def test_a_gap_in_the_chain_of_another_organisation_is_told(shared):
+    desk, _other = shared
+    first = desk.json("verify", "--organization", "other")["commits"][0]["commit_id"]
+    shutil.rmtree(desk.home / "store/commits" / first)
+    wrong = [c for c in desk.json("verify", code=4)["commits"] if not c["ok"]]
+    assert [(c["commit_id"], c["organization"]) for c in wrong] == [(first, "other")]
+    assert "commit number 1 is missing" in wrong[0]["problems"][0]
+
+
+def test_a_commit_that_changed_its_organisation_is_missing_from_ours(shared):
+    """Whoever puts a commit that claims to be another's in the place of ours does not go unnoticed."""
+    desk, _other = shared
+    foreign = desk.json("verify", "--organization", "other")["commits"][0]["commit_id"]
+    (own,) = (c["commit_id"] for c in desk.json("verify", "--organization", "hrdag")["commits"])
+    commits = desk.home / "store/commits"
+    shutil.rmtree(commits / own)
+    shutil.copytree(commits / foreign, commits / own)
+    wrong = [c for c in desk.json("verify", code=4)["commits"] if not c["ok"]]
+    assert [c["commit_id"] for c in wrong] == [own]
+
+
+def test_commits_of_another_organisation_are_not_entered(shared):
+    desk, other = shared
+    for pub in (other / "keys").glob("signing*"):  # not even where its key is trusted
+        if pub.suffix == ".pub":
+            shutil.copy(pub, desk.home / "keys/signing-other.pub")
+    answer = desk.json("rebuild", code=4)
+    assert answer["commits"] == 1
+    assert len(answer["problems"]) == 2
+    assert "of organisation 'other', expected 'hrdag'" in answer["problems"][0]["message"]
+    shutil.rmtree(desk.home / "store/commits" / answer["problems"][0]["commit_id"])
+    answer = desk.json("rebuild", "--from", other / "store/commits", code=4)
+    assert answer["imported"] == []
+
+
 def test_a_manifest_of_another_signer_does_not_pass(archived, monkeypatch):
     other = archived.folder / "other"
     monkeypatch.setenv("MUNIMENT_HOME", str(other))

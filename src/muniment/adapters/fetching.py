@@ -30,6 +30,8 @@ def fetch_commits(
     trusted_signers: Sequence[VerifyKey],
     report: RebuildReport,
     begin: Callable[[str], object] = lambda _commit_id: None,
+    *,
+    organization_id: str,
 ) -> list[str]:
     """Fetch the commits that the store lacks, verified; those that are there already stay as they are.
 
@@ -42,6 +44,7 @@ def fetch_commits(
         trusted_signers: The organisation's keys: commits of others are left where they are.
         report: Filled with what was imported and what could not be.
         begin: Told of each commit before it is fetched.
+        organization_id: The organisation's id.
 
     Returns:
         The ids of those that came whole: every byte of their backup was read and compared.
@@ -56,7 +59,9 @@ def fetch_commits(
             continue
         begin(commit.commit_id)
         try:
-            _fetch_commit(commit.commit_id, storage, store, trusted_signers, report)
+            _fetch_commit(
+                commit.commit_id, storage, store, trusted_signers, organization_id, report
+            )
         except (IntegrityError, NotFoundError) as error:
             report.problems.append((commit.commit_id, str(error)))
         else:
@@ -69,6 +74,7 @@ def _fetch_commit(
     storage: ObjectStorage,
     store: EmbeddedCommitStore,
     trusted_signers: Sequence[VerifyKey],
+    organization_id: str,
     report: RebuildReport,
 ) -> None:
     workshop = store.commits / _WORKSHOP
@@ -83,7 +89,9 @@ def _fetch_commit(
             damage = error
         try:
             with CommitFolder(folder) as fetched:
-                verify.open_commit(fetched, expected_signer=trusted_signers)
+                verify.open_commit(
+                    fetched, expected_signer=trusted_signers, organization_id=organization_id
+                )
         except IntegrityError as error:
             raise damage or error from error
         sync_folder(folder)

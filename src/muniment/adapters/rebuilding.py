@@ -48,6 +48,8 @@ def import_commits(
     store: EmbeddedCommitStore,
     trusted_signers: Sequence[VerifyKey],
     report: RebuildReport,
+    *,
+    organization_id: str,
 ) -> None:
     """Copy commits from a folder of commit directories into the store, verified; those that are there already stay."""
     present = set(store.ids())
@@ -56,7 +58,7 @@ def import_commits(
             continue
         try:
             with CommitFolder(Path(entry.path)) as folder:
-                _import_commit(folder, store, trusted_signers)
+                _import_commit(folder, store, trusted_signers, organization_id)
         except (MunimentError, OSError) as error:
             report.problems.append((entry.name, str(error)))
         else:
@@ -64,9 +66,14 @@ def import_commits(
 
 
 def _import_commit(
-    folder: CommitFolder, store: EmbeddedCommitStore, trusted_signers: Sequence[VerifyKey]
+    folder: CommitFolder,
+    store: EmbeddedCommitStore,
+    trusted_signers: Sequence[VerifyKey],
+    organization_id: str,
 ) -> None:
-    manifest = verify.open_commit(folder, expected_signer=trusted_signers).manifest
+    manifest = verify.open_commit(
+        folder, expected_signer=trusted_signers, organization_id=organization_id
+    ).manifest
     store.commits.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = store.commits / f".import-{manifest.commit_id}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -92,6 +99,7 @@ def rebuild(
     open_keyring: Callable[[str], Keyring],
     report: RebuildReport,
     *,
+    organization_id: str,
     worker_count: int,
     advance: Callable[[str], object] = lambda _commit_id: None,
 ) -> None:
@@ -103,13 +111,16 @@ def rebuild(
         trusted_signers: The organisation's keys: the one in use, and those before.
         open_keyring: Opens a commit's keys.
         report: Filled with what was found.
+        organization_id: Whose catalogue it is: commits of others are not entered, and are problems.
         worker_count: How many processes read.
         advance: Told of each commit when it is done.
     """
     for commit_id in _in_order(store):
         try:
             with store.open(commit_id) as folder:
-                opened = verify.open_commit(folder, expected_signer=trusted_signers)
+                opened = verify.open_commit(
+                    folder, expected_signer=trusted_signers, organization_id=organization_id
+                )
                 dag_root = _serve(store, folder, opened.manifest, worker_count)
                 counted = _enter(catalog, folder, opened, dag_root, open_keyring)
         except (MunimentError, OSError) as error:

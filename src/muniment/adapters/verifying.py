@@ -21,6 +21,7 @@ class VerifyReport:
     Attributes:
         commit_id: The commit.
         signer: Fingerprint of the key that signed it.
+        organization_id: Whose it says that it is.
         files: Sealed files checked.
         leaves: Leaves checked.
         contents: Contents that were decrypted and hashed; 0 without keys.
@@ -32,6 +33,7 @@ class VerifyReport:
 
     commit_id: str
     signer: str
+    organization_id: str
     files: int = 0
     leaves: int = 0
     contents: int = 0
@@ -80,7 +82,7 @@ def verify_commit(
     opened = verify.open_commit(
         folder, expected_signer=expected_signer, previous=previous, check_chain=check_chain
     )
-    report = VerifyReport(folder.commit_id, opened.signer.key_id)
+    report = VerifyReport(folder.commit_id, opened.signer.key_id, opened.manifest.organization.id)
     try:
         verify.check_keyring(folder, opened.manifest)
     except IntegrityError as error:

@@ -77,14 +77,16 @@ def open_commit(
     source: CommitSource,
     *,
     expected_signer: VerifyKey | Sequence[VerifyKey] | None = None,
+    organization_id: str | None = None,
     previous: Previous | None = None,
     check_chain: bool = False,
 ) -> OpenedCommit:
-    """Check manifest, signature, chain and tree.
+    """Check manifest, organisation, signature, chain and tree.
 
     Args:
         source: The commit.
         expected_signer: The organisation's key or keys; None believes the key in the manifest.
+        organization_id: The organisation whose commit it must be; None takes any.
         previous: The commit before it, as its own manifest describes it.
         check_chain: Whether `previous` is known: then the manifest must name exactly it.
 
@@ -92,6 +94,10 @@ def open_commit(
         IntegrityError: Something does not hold; the message names it.
     """
     manifest = read_manifest(source)
+    if organization_id not in (None, manifest.organization.id):
+        raise IntegrityError(
+            f"the commit is of organisation {manifest.organization.id!r}, expected {organization_id!r}"
+        )
     signer = verify_signature(manifest, expected_signer)
     if check_chain and manifest.chain.previous != previous:
         named = manifest.chain.previous.commit_id if manifest.chain.previous else "none"

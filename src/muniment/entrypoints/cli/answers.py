@@ -112,8 +112,9 @@ ANSWERS: dict[str, dict[str, str]] = {
     },
     "verify": {
         "ok": "true when commits were checked and nothing is wrong",
-        "signer_compared": "false when the signature was only compared with the key in the manifest itself",
-        "commits": "list: `commit_id`, `ok`, `signer`, `files`, `leaves`, `contents`, `content_bytes`, `erased`, `damaged`, `timestamp`, `problems`",
+        "signer_compared": "false when a signature was only compared with the key in its manifest",
+        "chains": "list, one an organisation: `organization`, `commits`, and `first` and `last` of their numbers",
+        "commits": "list: `commit_id`, `organization`, `ok`, `signer`, `signer_compared`, `files`, `leaves`, `contents`, `content_bytes`, `erased`, `damaged`, `timestamp`, `problems`",
     },
     "restore": {
         "target": "the folder",

@@ -108,7 +108,9 @@ def _list_files(session: Session, files: Iterator[ArchivedFile]) -> None:
 
 def _print_view(session: Session, archive: Archive, row: CommitRow) -> None:
     with archive.store.open(row.commit_id) as folder:
-        opened = verify.open_commit(folder, expected_signer=archive.trusted_signers)
+        opened = verify.open_commit(
+            folder, expected_signer=archive.trusted_signers, organization_id=archive.organization.id
+        )
         keyring = archive.open_keyring_in(folder)
         head = manifest_view(opened) | {
             "catalogue": commit_view(row),
@@ -152,7 +154,9 @@ def _find(archive: Archive, row: CommitRow, path: str) -> ArchivedFile:
 
 def _proof_view(folder: CommitFolder, archive: Archive, file: ArchivedFile) -> dict[str, Any]:
     """Prove the file from the sealed bytes; the database only said where to look."""
-    opened = verify.open_commit(folder, expected_signer=archive.trusted_signers)
+    opened = verify.open_commit(
+        folder, expected_signer=archive.trusted_signers, organization_id=archive.organization.id
+    )
     file_key = archive.open_keyring_in(folder).key(file.leaf)
     records = opened.records
     record = verify.check_record(records, file.leaf, file_key, records.sealed_record(file.leaf))

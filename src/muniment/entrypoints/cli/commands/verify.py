@@ -13,15 +13,22 @@ import click
 
 from muniment.adapters.commit_folder import CommitFolder
 from muniment.adapters.verifying import VerifyReport, verify_commit
+from muniment.archive.chains import CommitChain, Link, chains
 from muniment.archive.commit_source import read_manifest, read_whole
-from muniment.archive.manifest import MANIFEST_NAME, Manifest, Previous
+from muniment.archive.manifest import MANIFEST_NAME, Previous
 from muniment.archive.signing import VerifyKey
 from muniment.bootstrap import Archive, read_verify_key
 from muniment.entrypoints.cli.progress import Progress, progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.entrypoints.cli.text import count, size
 from muniment.entrypoints.cli.timestamp_checks import TimestampCheck, check_timestamp
-from muniment.errors import FormatError, IntegrityError, MunimentError, UsageError
+from muniment.errors import (
+    FormatError,
+    IntegrityError,
+    MunimentError,
+    NotFoundError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from muniment.archive.timestamps import HeaderSource
@@ -35,12 +42,16 @@ class Finding:
 
     Attributes:
         commit_id: The commit.
+        organization_id: Whose it says that it is, where its manifest can be read.
+        signer_compared: Whether it was known who must have signed.
         report: What was checked; None when the commit could not even be opened.
         timestamp: What is known of its timestamp; None when that is damaged.
         problems: Everything wrong, in words.
     """
 
     commit_id: str
+    organization_id: str | None = None
+    signer_compared: bool = False
     report: "VerifyReport | None" = None
     timestamp: "TimestampCheck | None" = None
     problems: list[str] = field(default_factory=list)
@@ -50,8 +61,10 @@ class Finding:
         report = self.report
         return {
             "commit_id": self.commit_id,
+            "organization": self.organization_id,
             "ok": not self.problems,
             "signer": report.signer if report else None,
+            "signer_compared": self.signer_compared,
             "files": report.files if report else 0,
             "leaves": report.leaves if report else 0,
             "contents": report.contents if report else 0,
@@ -87,6 +100,12 @@ class Finding:
     metavar="DIR",
     help="Check this commit directory, which need not be in the store.",
 )
+@click.option(
+    "--organization",
+    "organization_id",
+    metavar="ID",
+    help="Check only the commits of this organisation; without it, those of every one, each with its own chain.",
+)
 @pass_session
 def command(
     session: Session,
@@ -94,6 +113,7 @@ def command(
     deep: bool,
     signers: tuple[str, ...],
     folders: tuple[Path, ...],
+    organization_id: str | None,
 ) -> None:
     """Check that commits are whole, unchanged and in order: all of them, or only some.
 
@@ -102,16 +122,17 @@ def command(
     """
     if folders and commits:
         raise UsageError("commits of the store and --folder exclude each other")
+    if folders and organization_id is not None:
+        raise UsageError("--organization and --folder exclude each other")
     with contextlib.ExitStack() as stack:
         # A folder from elsewhere can be checked without having an archive.
         archive = stack.enter_context(session.archive()) if deep or not folders else None
         expected: Sequence[VerifyKey] | None = [_read_signer(signer) for signer in signers] or None
-        if expected is None and archive is not None and not folders:
-            expected = archive.trusted_signers
         progress = stack.enter_context(progress_of(session))
         run = _Run(archive, expected, progress, deep=deep)
-        findings = list(_each(session, run.folders(folders) if folders else run.store(commits)))
-    _finish(session, findings, expected is not None, bool(folders))
+        found = run.folders(folders) if folders else run.store(commits, organization_id)
+        findings = list(_each(session, found))
+    _finish(session, findings, run.chains, bool(folders))
 
 
 def _read_signer(text: str) -> "VerifyKey":
@@ -142,6 +163,7 @@ class _Run:
             progress,
             deep,
         )
+        self.chains: list[CommitChain] = []
         self._headers: HeaderSource | None = None
         self._roots: bytes | None = None
         if archive is not None:
@@ -151,36 +173,68 @@ class _Run:
         """Verify commit directories from anywhere, each by itself."""
         for path in paths:
             with CommitFolder(path.absolute()) as folder:
-                yield self._verify(folder, None, check_chain=False)
+                yield self._verify(folder, self._expected)
 
-    def store(self, names: Sequence[str]) -> Iterator[Finding]:
-        """Verify the store's commits with their chain; all of them where none is named."""
+    def store(self, names: Sequence[str], organization_id: str | None) -> Iterator[Finding]:
+        """Verify the store's commits with their chains; all of them where none is named.
+
+        Args:
+            names: Which commits.
+            organization_id: Only commits of this organisation.
+        """
         archive = self._archive
         assert archive is not None
+        own = archive.organization.id
         present = archive.commit_ids()
+        known = _known_commits(archive)
         if not present and not names:
-            if _known_commits(archive):
+            if known:
                 raise IntegrityError(
                     "all commits are missing from the store: fetch them from a backup or a partner, then run `muniment rebuild`"
                 )
             return
-        wanted = [archive.commit_id(name) for name in names] if names else present
-        chain, broken = _read_chain(archive, present)
-        for commit_id in sorted(wanted, key=chain.position):
-            if commit_id in broken:
-                yield Finding(commit_id, problems=[broken[commit_id]])
-                continue
-            previous, is_known = chain.before(commit_id)
-            with archive.store.open(commit_id) as folder:
-                yield self._verify(folder, previous, check_chain=is_known)
+        wanted = {archive.commit_id(name) for name in names} if names else set(present)
+        links, broken = _read_links(archive, present)
+        found = chains(links, own)
+        if organization_id is not None:
+            if organization_id not in found:
+                raise NotFoundError(f"the store has no commit of organisation {organization_id!r}")
+            found = {organization_id: found[organization_id]}
+        self.chains = [chain for chain in found.values() if not wanted.isdisjoint(chain.commit_ids)]
+        for chain in self.chains:
+            yield from self._chain(chain, wanted, own)
+        if own not in found:
+            return
+        for commit_id in sorted(wanted & broken.keys()):  # what cannot be read is taken for our own
+            yield Finding(commit_id, own, problems=[broken[commit_id]])
         if not names:
-            gaps = chain.gaps(_known_commits(archive))
-            yield from (Finding(name, problems=[what]) for name, what in gaps if name not in broken)
+            for chain in found.values():
+                for name, what in chain.gaps(known if chain.organization_id == own else ()):
+                    if name not in broken:
+                        yield Finding(name, chain.organization_id, problems=[what])
+
+    def _chain(self, chain: CommitChain, wanted: set[str], own: str) -> Iterator[Finding]:
+        """Verify the commits of one organisation; whose keys only their owner tells us are not compared."""
+        archive = self._archive
+        assert archive is not None
+        expected = self._expected
+        if expected is None and chain.organization_id == own:
+            expected = archive.trusted_signers
+        for commit_id in chain.commit_ids:
+            if commit_id in wanted:
+                previous, is_known = chain.before(commit_id)
+                with archive.store.open(commit_id) as folder:
+                    yield self._verify(folder, expected, previous, check_chain=is_known)
 
     def _verify(
-        self, folder: "CommitFolder", previous: "Previous | None", *, check_chain: bool
+        self,
+        folder: "CommitFolder",
+        expected: "Sequence[VerifyKey] | None",
+        previous: "Previous | None" = None,
+        *,
+        check_chain: bool = False,
     ) -> Finding:
-        finding = Finding(folder.commit_id)
+        finding = Finding(folder.commit_id, signer_compared=expected is not None)
         try:
             keyring = None
             if self._deep:
@@ -190,12 +244,13 @@ class _Run:
             finding.report = verify_commit(
                 folder,
                 worker_count=self._archive.worker_count if self._archive else os.cpu_count() or 1,
-                expected_signer=self._expected,
+                expected_signer=expected,
                 previous=previous,
                 check_chain=check_chain,
                 keyring=keyring,
                 advance=self._progress.advance,
             )
+            finding.organization_id = finding.report.organization_id
             finding.problems += finding.report.problems
             if not finding.problems:
                 finding.report.require_whole()
@@ -222,50 +277,7 @@ def _known_commits(archive: Archive) -> list[tuple[str, int]]:
         return []
 
 
-class _Chain:
-    """The chain as the store's own manifests tell it."""
-
-    def __init__(self, links: list[tuple[Manifest, Previous]]) -> None:
-        # In order of sequence, each with the words that the next one must use about it.
-        self._links = sorted(links, key=lambda link: (link[0].chain.sequence, link[0].commit_id))
-        self._positions = {link[0].commit_id: place for place, link in enumerate(self._links)}
-
-    def position(self, commit_id: str) -> int:
-        """Return a commit's place; those that cannot be read come last."""
-        return self._positions.get(commit_id, len(self._links))
-
-    def before(self, commit_id: str) -> tuple[Previous | None, bool]:
-        """Describe the commit before, and tell whether it is known: a gap is told of once, and not again for what follows it."""
-        position = self._positions[commit_id]
-        sequence = self._links[position][0].chain.sequence
-        if sequence == 1:
-            return None, True
-        if position and self._links[position - 1][0].chain.sequence == sequence - 1:
-            return self._links[position - 1][1], True
-        return None, False
-
-    def gaps(self, known: Sequence[tuple[str, int]]) -> Iterator[tuple[str, str]]:
-        """Name what is missing or there twice, from number 1 to the last that the store or the database knows of."""
-        missing: dict[str, int] = {}
-        expected = 1
-        for manifest, _described in self._links:
-            sequence, previous = manifest.chain.sequence, manifest.chain.previous
-            if sequence < expected:
-                yield (
-                    manifest.commit_id,
-                    f"the chain is forked: there is another commit number {sequence}",
-                )
-            elif sequence > expected and previous is not None:
-                missing[previous.commit_id] = sequence - 1
-            expected = sequence + 1
-        missing |= {
-            commit_id: number for commit_id, number in known if commit_id not in self._positions
-        }
-        for commit_id, number in sorted(missing.items(), key=lambda item: item[1]):
-            yield commit_id, f"commit number {number} is missing from the store"
-
-
-def _read_chain(archive: "Archive", commit_ids: Sequence[str]) -> tuple[_Chain, dict[str, str]]:
+def _read_links(archive: "Archive", commit_ids: Sequence[str]) -> tuple[list[Link], dict[str, str]]:
     links, broken = [], {}
     for commit_id in commit_ids:
         try:
@@ -276,8 +288,8 @@ def _read_chain(archive: "Archive", commit_ids: Sequence[str]) -> tuple[_Chain, 
             broken[commit_id] = str(error)
             continue
         described = Previous(manifest.commit_id, f"sha256:{digest}", manifest.merkle.root)
-        links.append((manifest, described))
-    return _Chain(links), broken
+        links.append(Link(manifest, described))
+    return links, broken
 
 
 def _each(session: Session, findings: Iterator[Finding]) -> Iterator[Finding]:
@@ -303,19 +315,27 @@ def _each(session: Session, findings: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _finish(
-    session: Session, findings: list[Finding], signer_known: bool, from_elsewhere: bool
+    session: Session,
+    findings: list[Finding],
+    found_chains: list[CommitChain],
+    from_elsewhere: bool,
 ) -> None:
     damaged = list(dict.fromkeys(finding.commit_id for finding in findings if finding.problems))
+    checked = [finding for finding in findings if finding.report]
     session.answer(
         {
             "ok": bool(findings) and not damaged,
-            "signer_compared": signer_known,
+            "signer_compared": bool(checked)
+            and all(finding.signer_compared for finding in checked),
+            "chains": [_chain_view(chain) for chain in found_chains],
             "commits": [finding.view() for finding in findings],
         }
     )
     if not findings:
         session.say("There are no commits yet: muniment archive FOLDER")
         return
+    if len(found_chains) > 1:
+        session.say(*(_chain_line(chain) for chain in found_chains))
     if damaged:
         how = (
             "get another copy of it"
@@ -327,8 +347,31 @@ def _finish(
         )
         click.get_current_context().exit(IntegrityError.exit_code)
     session.say(f"{count(len(findings), 'commit')} checked: nothing is wrong.")
-    if not signer_known:
-        signers = sorted({finding.report.signer for finding in findings if finding.report})
+    for organization_id, signers in _not_compared(checked).items():
         session.say(
-            f"Signed by {', '.join(signers)}: compare with what the organisation told you, or use --signer."
+            f"Those of {organization_id} were signed by {', '.join(sorted(signers))}: compare with what that organisation told you, or use --signer."
         )
+
+
+def _chain_view(chain: CommitChain) -> dict[str, Any]:
+    sequences = [link.manifest.chain.sequence for link in chain.links]
+    return {
+        "organization": chain.organization_id,
+        "commits": len(sequences),
+        "first": sequences[0],
+        "last": sequences[-1],
+    }
+
+
+def _chain_line(chain: CommitChain) -> str:
+    view = _chain_view(chain)
+    return f"chain    {view['organization']}: {count(view['commits'], 'commit')}, number {view['first']} to {view['last']}"
+
+
+def _not_compared(findings: list[Finding]) -> dict[str, set[str]]:
+    """Return, by organisation, who signed what was compared with nothing but the manifest's own key."""
+    signers: dict[str, set[str]] = {}
+    for finding in findings:
+        if finding.report and not finding.signer_compared:
+            signers.setdefault(finding.report.organization_id, set()).add(finding.report.signer)
+    return signers
