@@ -4,7 +4,9 @@ Then CARs are exchanged: what we export Kubo imports and verifies, what it expor
 """
 
 import os
+import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -111,17 +113,24 @@ def test_files_of_every_boundary(kubos, profile, tmp_path):
 
 
 @pytest.mark.slow
-def test_large_files(kubos, profile, tmp_path):
+def test_large_files(kubos, profile):
     """A full inner node, one link less and one more, and 3 GiB: mostly holes, so that the disk is spared."""
+    with tempfile.TemporaryDirectory(
+        dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+    ) as folder:
+        compare_large_files(kubos[profile.name], Path(folder), profile)
+
+
+def compare_large_files(kubo, folder, profile):
     whole = profile.width * profile.chunk_bytes
     sizes = [whole - profile.chunk_bytes, whole, whole + 1, 3 * GIB + 5]
     for number, size in enumerate(sizes):
-        with open(tmp_path / str(number), "wb") as file:
+        with open(folder / str(number), "wb") as file:
             file.write(b"head %d" % number)
             file.truncate(size)
             file.seek(size // 2)
             file.write(b"middle")
-    _root, blocks = compare(kubos[profile.name], tmp_path, profile)
+    _root, blocks = compare(kubo, folder, profile)
     widths = {len(decode_unixfs(blocks[cid]).links) for cid in blocks if cid.codec != RAW}
     assert {profile.width - 1, profile.width} <= widths
 

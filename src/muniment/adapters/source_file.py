@@ -1,5 +1,6 @@
 """A file that is being archived: never read through a link, its access time left alone, not trusted to stay as it is."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -58,6 +59,15 @@ class SourceFile:
             return os.pread(self._descriptor, count, offset)
         except OSError as error:
             raise _unreadable(error) from error
+
+    def is_hole(self, start: int, end: int) -> bool:
+        """Tell whether the file system knows, without reading, that all bytes from `start` to `end` are zero."""
+        if self._before.st_blocks * 512 >= self._before.st_size:
+            return False
+        try:
+            return os.lseek(self._descriptor, start, os.SEEK_DATA) >= end
+        except OSError as error:
+            return error.errno == errno.ENXIO and end <= self.size  # no data up to the end
 
     def whole(self) -> bytes:
         """Return all bytes; one more than there were, when it grew."""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple, Self, cast
 
 from muniment.adapters.scan import OnProblem, scan
@@ -194,13 +195,15 @@ class ContentAdder:
         except UnreadableError as error:
             self._on_problem(scanned.path, str(error))
             return
-        metadata = _metadata(scanned, self._options)
-        large = _LargeFile(scanned, FileBuilder(self._put, self._profile, metadata), source)
-        step = max(_JOB_BYTES // self._profile.chunk_bytes, 1) * self._profile.chunk_bytes
-        size = source.size
-        for start in range(0, size, step) if size else (0,):
+        large = _LargeFile(scanned, FileBuilder(self._put, self._profile), source)
+        step, size = _JOB_BYTES, source.size  # whole chunks of every profile
+        if size <= self._profile.chunk_bytes:
+            source.__exit__()
+            self._on_problem(scanned.path, "it changed before it was read")
+            return
+        for start in range(0, size, step):
             end = min(start + step, size)
-            work = self._pool.submit(_read_span, source, start, end, self._profile, metadata)
+            work = self._pool.submit(_read_span, source, start, end, self._profile)
             yield _Job(end - start, span=work, large=large, is_last=end == size)
 
     def _stream_jobs(self, stream: BinaryIO, name: bytes) -> "Iterator[_Job]":
@@ -209,7 +212,7 @@ class ContentAdder:
         chunk = _read_full(stream, self._profile.chunk_bytes)
         while True:
             following = _read_full(stream, self._profile.chunk_bytes) if chunk else b""
-            work = self._pool.submit(_hash_leaves, [chunk], self._profile, None)
+            work = self._pool.submit(_read_chunk, chunk, self._profile)
             yield _Job(len(chunk), span=work, large=large, is_last=not following)
             if not following:
                 return
@@ -264,7 +267,7 @@ class ContentAdder:
                 large.builder.add_block(leaf.cid, leaf.size, len(leaf.block))
                 self._advance(leaf.size, 0)
             if is_last and large.source:
-                large.source.unchanged(large.scanned)
+                large.scanned = large.source.unchanged(large.scanned)
         except UnreadableError as error:
             large.problem = large.problem or str(error)
         if not is_last:
@@ -274,7 +277,7 @@ class ContentAdder:
         if large.problem:
             self._on_problem(large.scanned.path, large.problem)
             return
-        dag = large.builder.finish()
+        dag = large.builder.finish(_metadata(large.scanned, self._options))
         self._enter(large.scanned, dag.root, dag.tsize, 0)
         self._tree.size += dag.size
 
@@ -382,23 +385,28 @@ def _read_small(scanned: ScannedFile, profile: Profile, options: AddOptions) -> 
         return str(error)
 
 
-def _read_span(
-    source: SourceFile, start: int, end: int, profile: Profile, metadata: Metadata | None
-) -> list[_Leaf]:
-    chunks = []
+def _read_span(source: SourceFile, start: int, end: int, profile: Profile) -> list[_Leaf]:
+    leaves = []
     for offset in range(start, end, profile.chunk_bytes):
         wanted = min(profile.chunk_bytes, end - offset)
+        if wanted == profile.chunk_bytes and source.is_hole(offset, offset + wanted):
+            leaves.append(_zero_leaf(profile))
+            continue
         chunk = source.peek(offset, wanted)
         if len(chunk) != wanted:
             raise ChangedError("it changed while it was read")
-        chunks.append(chunk)
-    return _hash_leaves(chunks, profile, None if end > profile.chunk_bytes else metadata)
+        leaves.append(_leaf(chunk, profile))
+    return leaves
 
 
-def _hash_leaves(
-    chunks: Sequence[bytes], profile: Profile, metadata: Metadata | None
-) -> list[_Leaf]:
-    return [_leaf(chunk, profile, metadata) for chunk in chunks]
+@lru_cache(maxsize=4)
+def _zero_leaf(profile: Profile) -> _Leaf:
+    """Return the leaf that holes of files have."""
+    return _leaf(bytes(profile.chunk_bytes), profile)
+
+
+def _read_chunk(chunk: bytes, profile: Profile) -> list[_Leaf]:
+    return [_leaf(chunk, profile)]
 
 
 def _leaf(data: bytes, profile: Profile, metadata: Metadata | None = None) -> _Leaf:

@@ -29,20 +29,11 @@ class FileDag:
 
 
 class FileBuilder:
-    """Builds the tree over leaves that arrive one by one; holds one unfinished node for each level.
+    """Builds the tree over leaves that arrive one by one; holds one unfinished node for each level."""
 
-    `metadata` is stored in the root. Of a file of one leaf that is the leaf itself, which must have been encoded with it.
-    """
-
-    def __init__(
-        self,
-        put: Callable[[CID, bytes], None],
-        profile: Profile = V1_2025,
-        metadata: Metadata | None = None,
-    ) -> None:
+    def __init__(self, put: Callable[[CID, bytes], None], profile: Profile = V1_2025) -> None:
         self._put = put
         self._profile = profile
-        self._metadata = metadata
         self._levels = [_Level()]
 
     def add_leaf(self, cid: CID, size: int) -> None:
@@ -53,8 +44,11 @@ class FileBuilder:
         """Append the leaf `cid` whose block, of `block_bytes`, holds `size` bytes of the file."""
         self._add(0, PBLink(cid, b"", block_bytes), size)
 
-    def finish(self) -> FileDag:
-        """Close the tree and return it, without `inner`; a file without leaves is one empty leaf (not put)."""
+    def finish(self, metadata: Metadata | None = None) -> FileDag:
+        """Close the tree and return it, without `inner`; a file without leaves is one empty leaf (not put).
+
+        `metadata` is stored in the root. Of a file of one leaf that is the leaf itself, which must have been encoded with it.
+        """
         if not self._levels[0].links and not self._levels[0].has_closed:
             self.add_leaf(self._profile.leaf_cid(empty_leaf(self._profile)), 0)
         depth = 0
@@ -65,7 +59,7 @@ class FileBuilder:
                 return FileDag(link.cid, size, link.tsize or 0)
             is_root = depth == len(self._levels) - 1 and not level.has_closed
             if level.links:
-                self._close(depth, self._metadata if is_root else None)
+                self._close(depth, metadata if is_root else None)
             depth += 1
 
     def _add(self, depth: int, link: PBLink, size: int) -> None:
