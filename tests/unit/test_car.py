@@ -4,7 +4,13 @@ import io
 
 import pytest
 
-from muniment.content.car import MAX_HEADER_BYTES, CarReader, encode_header, write_car
+from muniment.content.car import (
+    MAX_HEADER_BYTES,
+    CarReader,
+    car_pieces,
+    encode_header,
+    write_car,
+)
 from muniment.content.cid import CID, DAG_PB, RAW
 from muniment.errors import FormatError, IntegrityError
 
@@ -38,6 +44,15 @@ def test_known_bytes():
     assert (
         encode_header([NONE]).hex() == "19a265726f6f747381d82a450001550000" + "6776657273696f6e01"
     )
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 100, 3_000, 1 << 20])
+def test_pieces_are_as_large_as_asked_for_and_no_block_longer(piece_bytes):
+    blocks = [(CID.of(RAW, b"%d" % i * 200), b"%d" % i * 200) for i in range(50)]
+    pieces = list(car_pieces([HELLO], iter(blocks), piece_bytes))
+    assert b"".join(pieces) == car([HELLO], blocks)
+    assert all(piece_bytes <= len(piece) < piece_bytes + 500 for piece in pieces[:-1])
+    assert pieces[-1]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 23, 24, 300])

@@ -3,8 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
-from muniment.content import car
-from muniment.content.cid import CID
+from muniment.content.car import car_pieces
 from muniment.content.dag_scope import SCOPES, EntityBytes, Scope, parse_entity_bytes, select_blocks
 from muniment.content.tar_stream import tar_stream
 from muniment.entrypoints.gateway.contents import (
@@ -59,18 +58,7 @@ def car_response(found: Found) -> Response:
     blocks = select_blocks(
         found.resolution.passed, found.cid, found.get, scope, span, duplicates=options.duplicates
     )
-    return Response(200, headers, _car(root, blocks))
-
-
-def _car(root: CID, blocks: Iterator[tuple[CID, bytes]]) -> Iterator[bytes]:
-    yield car.encode_header([root])
-    for cid, data in blocks:
-        head = car.encode_section_head(cid, len(data))
-        if len(data) < 16 * 1024:
-            yield head + data
-        else:
-            yield head
-            yield data
+    return Response(200, headers, car_pieces([root], blocks))
 
 
 def _scope(found: Found) -> tuple[Scope, EntityBytes | None]:
