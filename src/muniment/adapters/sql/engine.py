@@ -6,9 +6,10 @@ PostgreSQL, with `?` for parameters.
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -44,6 +45,8 @@ class Dialect:
         take_turns: Statement with a text parameter that lets transactions that give the same text take turns, until
             they end; None if writers do anyway.
         analyze: What makes the planner learn how large a table has become, followed by its name; None if it need not.
+        skip_locked: What makes a SELECT lock its rows and leave out those that others have locked.
+        clock: Query of the database's clock in microseconds since 1970; None if it is this machine's.
     """
 
     parameter: str
@@ -53,14 +56,17 @@ class Dialect:
     snapshot: IsolationLevel | None
     take_turns: str | None
     analyze: str | None
+    skip_locked: str
+    clock: str | None
 
     def sql(self, statement: str) -> str:
-        """Spell a statement: `?`, `{bytes}`, `{number}` and `{lock}` are replaced."""
+        """Spell a statement: `?`, `{bytes}`, `{number}`, `{lock}` and `{skip_locked}` are replaced."""
         return (
             statement.replace("?", self.parameter)
             .replace("{bytes}", self.bytes_type)
             .replace("{number}", self.number_type)
             .replace("{lock}", self.lock_rows)
+            .replace("{skip_locked}", self.skip_locked)
         )
 
 
@@ -74,6 +80,8 @@ _DIALECTS = {
         snapshot=None,
         take_turns=None,
         analyze=None,
+        skip_locked="",
+        clock=None,
     ),
     "postgresql": Dialect(
         parameter="%s",
@@ -83,6 +91,8 @@ _DIALECTS = {
         snapshot="REPEATABLE READ",
         take_turns="SELECT pg_advisory_xact_lock(hashtextextended(?, 0))",
         analyze="ANALYZE (SKIP_LOCKED)",
+        skip_locked="FOR UPDATE SKIP LOCKED",
+        clock="SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
     ),
 }
 
@@ -94,6 +104,7 @@ class Database:
         self.name = name
         self.dialect = _DIALECTS[engine.dialect.name]
         self._engine = engine
+        self._turns = _Turns(name) if engine.dialect.name == "sqlite" else nullcontext()
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[Connection]:
@@ -105,7 +116,7 @@ class Database:
             MunimentError: The database cannot be read or written.
         """
         try:
-            with self._engine.connect() as connection:
+            with self._turns if write else nullcontext(), self._engine.connect() as connection:
                 connection.execution_options(muniment_write=write)
                 if not write and self.dialect.snapshot is not None:
                     connection.execution_options(isolation_level=self.dialect.snapshot)
@@ -117,6 +128,21 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+class _Turns:
+    """Lets the writers of this process take turns: one that waits for SQLite itself sleeps, and longer each time."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=BUSY_TIMEOUT_S):
+            raise _locked(self._name)
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
 
 
 def open_database(url_or_path: str | os.PathLike[str]) -> Database:
@@ -205,6 +231,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def _locked(name: str) -> errors.ConflictError:
+    return errors.ConflictError(
+        f"another run has been writing to {name} for {BUSY_TIMEOUT_S} s; try again later"
+    )
+
+
 def _translated(error: DBAPIError, name: str) -> errors.MunimentError:
     reason = (
         str(error.orig).strip().splitlines()[0]
@@ -212,9 +244,7 @@ def _translated(error: DBAPIError, name: str) -> errors.MunimentError:
         else type(error.orig).__name__
     )
     if isinstance(error, OperationalError) and "locked" in reason:
-        return errors.ConflictError(
-            f"another run has been writing to {name} for {BUSY_TIMEOUT_S} s; try again later"
-        )
+        return _locked(name)
     if isinstance(error, IntegrityError):
         return errors.ConflictError(f"{name} refused a change: {reason}")
     if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):

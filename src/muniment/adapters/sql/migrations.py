@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from muniment.adapters.sql.engine import Database
+from muniment.adapters.sql.statements import Statements
 from muniment.errors import FormatError
 
 Steps = tuple[tuple[str, ...], ...]
@@ -132,6 +133,8 @@ def migrate(database: Database, steps: Steps | None = None, versions: str = VERS
             return
     for target in range(1, len(steps) + 1):
         with database.transaction(write=True) as connection:
+            # Several processes may start at once with a database that is empty or old.
+            Statements(connection, database.dialect).take_turns(f"migration of {versions}")
             if schema.version(connection) < target:
                 schema.step(connection, target)
 

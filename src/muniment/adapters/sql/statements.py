@@ -3,6 +3,7 @@
 SQLAlchemy's own handling of a row costs more than the database's, so statements over many rows are SQL text.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -57,6 +58,17 @@ class Statements:
         if not rows:
             return 0
         return self.connection.exec_driver_sql(self._dialect.sql(sql), list(rows)).rowcount
+
+    def take_turns(self, what: str) -> None:
+        """Wait until no other writer that gave the same text is in its transaction, and keep others waiting until the end of this one."""
+        if self._dialect.take_turns is not None:
+            self.rows(self._dialect.take_turns, what)
+
+    def now(self) -> int:
+        """Return the time in microseconds since 1970 by the clock of the database, which all of its clients share."""
+        if self._dialect.clock is None:
+            return time.time_ns() // 1000
+        return int(self.row(self._dialect.clock)[0])
 
     def sought(self, sql: str, values: Sequence[Value], *before: Value) -> Iterator[Row]:
         """Run a query for many values, some at a time, and iterate over its rows.

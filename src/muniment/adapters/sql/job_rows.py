@@ -1,0 +1,116 @@
+"""Between rows of `jobs` and the values of the domain, and the tables themselves.
+
+`phase` says more than the state that clients see. A job that is queued is `delayed` until its time has come, then `blocked` while
+others of its concurrency key take all places, then `ready`: so that an index of `ready` jobs alone holds what can be begun.
+"""
+
+import json
+from typing import Any
+
+from muniment.adapters.sql.statements import Row
+from muniment.jobs.model import Job, JobState, Progress
+
+TABLES = (
+    """CREATE TABLE jobs (
+        job_id TEXT NOT NULL PRIMARY KEY,
+        organization_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        priority BIGINT NOT NULL,
+        run_at BIGINT NOT NULL,
+        attempts BIGINT NOT NULL DEFAULT 0,
+        max_attempts BIGINT NOT NULL,
+        concurrency_key TEXT,
+        concurrency_limit BIGINT NOT NULL,
+        unique_key TEXT,
+        token BIGINT NOT NULL DEFAULT 0,
+        worker TEXT,
+        lease_until BIGINT,
+        cancel_requested SMALLINT NOT NULL DEFAULT 0,
+        stage TEXT,
+        done BIGINT,
+        total BIGINT,
+        unit TEXT,
+        result TEXT,
+        problem TEXT,
+        created_at BIGINT NOT NULL,
+        started_at BIGINT,
+        finished_at BIGINT
+    )""",
+    """CREATE INDEX jobs_ready ON jobs (organization_id, priority DESC, run_at, job_id, kind)
+        WHERE phase = 'ready'""",
+    "CREATE INDEX jobs_delayed ON jobs (run_at) WHERE phase = 'delayed'",
+    """CREATE INDEX jobs_blocked ON jobs (organization_id, concurrency_key, priority DESC, run_at, job_id)
+        WHERE phase = 'blocked'""",
+    """CREATE INDEX jobs_places ON jobs (organization_id, concurrency_key)
+        WHERE concurrency_key IS NOT NULL AND phase IN ('ready', 'running')""",
+    "CREATE INDEX jobs_leases ON jobs (lease_until) WHERE phase = 'running'",
+    "CREATE INDEX jobs_ended ON jobs (finished_at) WHERE finished_at IS NOT NULL",
+    "CREATE INDEX jobs_listed ON jobs (organization_id, job_id)",
+    "CREATE UNIQUE INDEX jobs_unique ON jobs (organization_id, unique_key) WHERE unique_key IS NOT NULL",
+    """CREATE TABLE job_steps (
+        job_id TEXT NOT NULL REFERENCES jobs (job_id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        token BIGINT NOT NULL,
+        result TEXT NOT NULL,
+        finished_at BIGINT NOT NULL,
+        PRIMARY KEY (job_id, name)
+    )""",
+    """CREATE TABLE job_schedules (
+        name TEXT NOT NULL PRIMARY KEY,
+        ticks TEXT NOT NULL,
+        next_tick BIGINT NOT NULL,
+        last_job_id TEXT
+    )""",
+)
+
+COLUMNS = (
+    "job_id, organization_id, kind, payload, phase, priority, run_at, attempts, max_attempts, concurrency_key,"
+    " concurrency_limit, unique_key, token, worker, lease_until, cancel_requested, stage, done, total, unit, result, problem,"
+    " created_at, started_at, finished_at"
+)
+"""Columns in the order that `job_of` reads."""
+
+QUEUED = ("delayed", "blocked", "ready")
+"""The phases of a job that clients see as queued. The other phases are states."""
+
+
+def phases_of(state: JobState) -> tuple[str, ...]:
+    """Return the phases of a state."""
+    return QUEUED if state is JobState.QUEUED else (state.value,)
+
+
+def state_of(phase: str) -> JobState:
+    """Return the state of a phase."""
+    return JobState.QUEUED if phase in QUEUED else JobState(phase)
+
+
+def job_of(row: Row) -> Job:
+    """Read a row of `COLUMNS`."""
+    job_id, organization_id, kind, payload, phase, *numbers = row[:9]
+    key, limit, unique_key, token, worker, lease_until, cancel_requested = row[9:16]
+    stage, done, total, unit, result, problem = row[16:22]
+    return Job(
+        job_id,
+        organization_id,
+        kind,
+        json.loads(payload),
+        state_of(phase),
+        *numbers,
+        key,
+        limit,
+        unique_key,
+        token,
+        worker,
+        lease_until,
+        bool(cancel_requested),
+        None if stage is None else Progress(stage, done, total, unit),
+        _json(result),
+        _json(problem),
+        *row[22:],
+    )
+
+
+def _json(text: str | None) -> Any:  # noqa: ANN401  # any JSON
+    return None if text is None else json.loads(text)
