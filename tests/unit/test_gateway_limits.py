@@ -131,6 +131,29 @@ def test_only_trusted_proxies_name_another_client():
     assert Clients().name("10.1.1.1", "198.51.100.7") == "10.1.1.1"
 
 
+def test_a_client_that_is_not_known_is_not_limited():
+    clients = Clients(ClientLimits(requests=1, rate_per_s=1, burst=1))
+    for _ in range(3):
+        clients.admit("")
+        clients.release("")
+    assert len(clients) == 0
+
+
+def test_a_scope_says_who_the_client_is():
+    clients = Clients(trusted_proxies=parse_networks(["127.0.0.1"]))
+    headers = [(b"x-forwarded-for", b"192.0.2.9"), (b"x-forwarded-for", b"192.0.2.7")]
+    for peer, expected in (
+        ("127.0.0.1", "192.0.2.7"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("/tmp/folder/192.0.2.2~17", "192.0.2.2"),
+        ("/tmp/folder/2001:db8::7~17", "2001:db8::/64"),
+        ("/tmp/folder/127.0.0.1~17", "192.0.2.7"),
+        ("", ""),
+    ):
+        assert clients.of({"client": (peer, "0"), "headers": headers}) == expected
+    assert clients.of({"client": None, "headers": []}) == ""
+
+
 @given(st.text(), st.text())
 def test_any_header_names_a_client(peer, forwarded):
     assert len(Clients(trusted_proxies=parse_networks(["0.0.0.0/0"])).name(peer, forwarded)) <= 64

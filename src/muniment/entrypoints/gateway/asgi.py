@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from muniment.entrypoints.gateway.active import Active
 from muniment.entrypoints.gateway.gateway import Gateway, error_response
 from muniment.entrypoints.gateway.hot import HotAnswers, Messages, request_key
+from muniment.entrypoints.gateway.limits import Clients
 from muniment.entrypoints.gateway.messages import (
     CORS_HEADERS,
     Answer,
@@ -64,6 +65,7 @@ class GatewayApp:
         limits: What may go on at once.
         hot: Answers at hand; None to keep none.
         active: Counts the requests of all processes that `limits` are for; None if this is the only one.
+        clients: Counts what every client does in this process.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class GatewayApp:
         limits: Limits | None = None,
         hot: HotAnswers | None = None,
         active: Active | None = None,
+        clients: Clients | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self._gateway = gateway
         self._hot = hot or HotAnswers(lambda: None)
         self._threads = ThreadPoolExecutor(self.limits.threads, "gateway")
         self._active = active or Active()
+        self._clients = clients or Clients()
         self.scheme = ""
         """How clients reach this, if something in front of the server knows better than it does."""
 
@@ -85,6 +89,19 @@ class GatewayApp:
         """Answer one request; other protocols are ignored."""
         if scope["type"] != "http":
             return
+        client = self._clients.of(scope)
+        try:
+            _refuse_body(scope)
+            self._clients.admit(client)
+        except HttpError as error:
+            await _send_whole(send, _refusal(error))
+            return
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._clients.release(client)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         key, generation = request_key(scope), self._hot.generation()
         messages = self._hot.find(key)
         if messages:
@@ -147,12 +164,15 @@ class GatewayApp:
             coming = self._in_thread(lambda: next(rest, b""))
             message = {"type": "http.response.body", "body": portion, "more_body": True}
             try:
-                await asyncio.wait_for(send(message), self.limits.stall_s)
+                async with asyncio.timeout(self.limits.stall_s):
+                    await send(message)
             except TimeoutError:
                 raise StreamFailedError("the client stopped reading") from None
             finally:
-                # Nobody else may touch `rest` until its thread is done with it.
-                await asyncio.wait((coming,))
+                if (
+                    not coming.done()
+                ):  # nobody else may touch `rest` until its thread is done with it
+                    await asyncio.wait((coming,))
             if gone.done():
                 coming.exception()
                 raise StreamFailedError("the client is gone")
@@ -164,8 +184,25 @@ class GatewayApp:
 
 
 async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Wait until the client is gone, or sends more than anybody asked for."""
+    body_bytes = 0
+    while body_bytes <= MAX_BODY_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body_bytes += len(message.get("body", b""))
+
+
+def _refuse_body(scope: Scope) -> None:
+    """Refuse a body that has no meaning (RFC 9110, section 9.3.1), rather than receive it.
+
+    Raises:
+        HttpError: 413: the request announces one.
+    """
+    if scope["method"] in ("GET", "HEAD"):
+        for name, value in scope["headers"]:
+            if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                raise HttpError(413, f"a {scope['method']} request must not have a body")
 
 
 def _refusal(error: MunimentError) -> Answer:

@@ -5,17 +5,20 @@ proxy's address: those that are named as trusted are believed what they say in `
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from math import ceil
+from typing import Any
 
 from muniment.entrypoints.gateway.messages import HttpError
 from muniment.errors import FormatError
 
 MAX_CLIENTS = 65_536
 """Clients that are remembered at once, some 20 MB."""
+PEER_END = "~"
+"""What stands behind the client's address in the name of the socket through which `tunnel` passes a connection on."""
 _IPV6_CLIENT_BITS = 64
 _MAX_FORWARDED = 16
 
@@ -64,6 +67,17 @@ class Clients:
         self._clock = clock
         self._clients: dict[str, _Client] = {}
 
+    def of(self, scope: Mapping[str, Any]) -> str:
+        """Return by what the client of an ASGI scope is known."""
+        peer: str = (scope.get("client") or ("",))[0]
+        if peer.startswith("/"):
+            peer = peer.rpartition("/")[2].partition(PEER_END)[0]
+        forwarded = b""
+        if self._trusted:
+            values = (value for name, value in scope["headers"] if name == b"x-forwarded-for")
+            forwarded = b",".join(values)
+        return self.name(peer, forwarded.decode("latin-1"))
+
     def name(self, peer: str, forwarded_for: str = "") -> str:
         """Return by what a request's client is known.
 
@@ -81,11 +95,13 @@ class Clients:
         return client_of(address)
 
     def admit(self, client: str) -> None:
-        """Let a request begin; every one that was let in must be released.
+        """Let a request begin; every one that was let in must be released. A client without a name is not limited.
 
         Raises:
             HttpError: 429: the client does too much already; says when to come again.
         """
+        if not client:
+            return
         limits, now_s = self._limits, self._clock()
         known = self._clients.pop(client, None) or _Client(0, float(limits.burst), now_s)
         self._clients[client] = (
@@ -105,6 +121,8 @@ class Clients:
 
     def release(self, client: str) -> None:
         """Count a request as answered."""
+        if not client:
+            return
         known = self._clients[client]
         known.active -= 1
         if not known.active and not self._limits.rate_per_s:

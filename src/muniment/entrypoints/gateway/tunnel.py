@@ -6,8 +6,13 @@ everything else as it is. A tunnel leads to the gateway itself, whatever host wa
 """
 
 import asyncio
+import contextlib
+import socket
 import ssl
+from pathlib import Path
 from typing import cast
+
+from muniment.entrypoints.gateway.limits import PEER_END
 
 MAX_HEAD_BYTES = 8192
 HEAD_TIMEOUT_S = 15.0
@@ -26,6 +31,7 @@ class Tunnel:
 
     def __init__(self, server_path: str) -> None:
         self.server_path = server_path
+        self._count = 0
         self.connections: set[asyncio.Transport] = set()
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
@@ -40,6 +46,27 @@ class Tunnel:
             ssl_handshake_timeout=timeout_s,
             reuse_port=True,  # with the other processes
         )
+
+    def connect(self, peer: str) -> socket.socket:
+        """Connect to the server from a socket whose name tells the server who the client is.
+
+        Raises:
+            OSError: The server does not listen, or has too many connections.
+        """
+        self._count += 1
+        link = socket.socket(socket.AF_UNIX)
+        name = Path(self.server_path).with_name(f"{peer}{PEER_END}{self._count}")
+        try:
+            link.settimeout(0)
+            with contextlib.suppress(OSError):  # a name too long for a socket: then nobody is told
+                link.bind(str(name))
+            link.connect(self.server_path)
+        except OSError:
+            link.close()
+            raise
+        finally:
+            name.unlink(missing_ok=True)
+        return link
 
     def close(self) -> None:
         """Close all connections."""
@@ -90,6 +117,7 @@ class _Client(_Half):
         super().__init__()
         self._tunnel = tunnel
         self._begin = b""
+        self._peer = ""
         self._is_tunnel = False
         self._opening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -101,6 +129,7 @@ class _Client(_Half):
             self._refuse(_BUSY)
             return
         self._tunnel.connections.add(self.transport)
+        self._peer = str(self.transport.get_extra_info("peername", ("",))[0])
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
@@ -140,7 +169,8 @@ class _Client(_Half):
         """Connect to the server, and pass on what has come so far."""
         loop = asyncio.get_running_loop()
         try:
-            _, server = await loop.create_unix_connection(_Half, self._tunnel.server_path)
+            link = self._tunnel.connect(self._peer)
+            _, server = await loop.create_unix_connection(_Half, sock=link)
         except OSError:
             self._refuse(_BUSY)
             return

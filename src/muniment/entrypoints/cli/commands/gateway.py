@@ -11,6 +11,7 @@ from muniment.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from ipaddress import IPv4Network, IPv6Network
 
     from muniment.adapters.block_store import EmbeddedBlockStore
     from muniment.content.cid import CID
@@ -104,6 +105,26 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Requests answered at once.",
 )
 @click.option(
+    "--max-client-requests",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="Requests of one client answered at once.",
+)
+@click.option(
+    "--max-client-rate",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Requests of one client in a second, on average; 0 for any number.",
+)
+@click.option(
+    "--trusted-proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Proxy, or network of them, whose X-Forwarded-For names the client.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(0, 64),
     default=0,
@@ -138,6 +159,9 @@ def command(
     accept_record: tuple[str, ...],
     http_proxy: bool,
     max_requests: int,
+    max_client_requests: int,
+    max_client_rate: float,
+    trusted_proxy: tuple[str, ...],
     workers: int,
     reverify_after_s: int,
 ) -> None:
@@ -150,6 +174,7 @@ def command(
     from muniment.entrypoints.gateway.asgi import GatewayApp, Limits  # noqa: PLC0415
     from muniment.entrypoints.gateway.gateway import Gateway, GatewayOptions  # noqa: PLC0415
     from muniment.entrypoints.gateway.hot import HotAnswers  # noqa: PLC0415
+    from muniment.entrypoints.gateway.limits import ClientLimits, Clients  # noqa: PLC0415
     from muniment.entrypoints.gateway.routing import RoutingOptions  # noqa: PLC0415
     from muniment.entrypoints.gateway.server import Listen, serve  # noqa: PLC0415
 
@@ -169,6 +194,8 @@ def command(
         deserialized=not trustless,
     )
     listen = Listen(host, port, certificate, key, is_proxy=http_proxy)
+    client_limits = ClientLimits(max_client_requests, max_client_rate)
+    proxies = _networks(trusted_proxy)
     workers = min(workers or _default_workers(), max_requests)
     limits = Limits(requests=max_requests, threads=max(_THREADS // workers, 2))
     with _store(session, folder) as path:
@@ -179,11 +206,21 @@ def command(
         def open_app(active: Active) -> "Iterator[GatewayApp]":
             with _blocks(path, reverify_after_s) as blocks:
                 hot = HotAnswers(lambda: (blocks.generation(), options.denylist.generation))
-                app = GatewayApp(Gateway(blocks, options), limits, hot, active)
+                clients = Clients(client_limits, proxies)
+                app = GatewayApp(Gateway(blocks, options), limits, hot, active, clients)
                 with contextlib.closing(app):
                     yield app
 
         serve(open_app, listen, lambda url: _announce(session, url, path), workers)
+
+
+def _networks(addresses: tuple[str, ...]) -> "list[IPv4Network | IPv6Network]":
+    from muniment.entrypoints.gateway.limits import parse_networks  # noqa: PLC0415  # costs start-up time
+
+    try:
+        return parse_networks(addresses)
+    except FormatError as error:
+        raise UsageError(f"--trusted-proxy: {error}") from None
 
 
 def _default_workers() -> int:
