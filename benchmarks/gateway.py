@@ -235,7 +235,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, scratch: Path, engines: Path) -> int:
     """Run the benchmark; 1 if anything failed."""
     parts = _chosen(arguments.only, ALL_PARTS)
-    names = ["h2load", *_chosen(arguments.tools, TOOLS)]
+    names = ["curl", "h2load", *_chosen(arguments.tools, TOOLS)]
     size = (QUICK_FILES, QUICK_BYTES) if arguments.quick else (corpora.TEXT_FILES, corpora.GIB)
     rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
     duration_s = arguments.seconds or (QUICK_DURATION_S if arguments.quick else DURATION_S)

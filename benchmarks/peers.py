@@ -2,7 +2,7 @@
 
 restic is built from its Go module at one version; borg is installed from PyPI at the version that `uv.lock` fixes (the
 dependency group `bench`), in an environment of its own; Kubo is what `make engines` builds; nginx is unpacked from the
-distribution's package, so that no server is set up on the machine; h2load is installed from it. Where that fails, the program found on the PATH is taken, whichever its
+distribution's package, so that no server is set up on the machine; curl and h2load are installed from it. Where that fails, the program found on the PATH is taken, whichever its
 version: every result names it. A peer that cannot be had is left out, with a word on how to get it.
 """
 
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from muniment.errors import ExternalServiceError
@@ -29,7 +30,6 @@ RESTIC_HELP = (
     "needs Go on the PATH or the Go module proxy and PyPI in reach; or: apt-get install restic"
 )
 NGINX_HELP = "apt-get install nginx"
-H2LOAD_HELP = "apt-get install nghttp2-client"
 BORG_HELP = (
     "needs a C compiler and: apt-get install python3-dev pkg-config libacl1-dev liblz4-dev libzstd-dev libxxhash-dev "
     "libssl-dev; or: apt-get install borgbackup"
@@ -56,7 +56,7 @@ def find_program(name: str, engines: Path) -> Program:
     """
     find, words = _PROGRAMS[name]
     path = find(engines)
-    return Program(path, _output([str(path), words], and_errors=True))
+    return Program(path, _output([str(path), words], and_errors=True).splitlines()[0])
 
 
 def _muniment(_: Path) -> Path:
@@ -149,17 +149,18 @@ def _nginx(engines: Path) -> Path:
     return path
 
 
-def _h2load(_: Path) -> Path:
-    found = _system_program("h2load")
+def _client(name: str, package: str, _: Path) -> Path:
+    """A client, which the distribution's package brings if it is not there."""
+    found = _system_program(name)
     if found:
         return found
     apt = [*([] if os.geteuid() == 0 else ["sudo", "--non-interactive"]), "apt-get", "-qq"]
     try:
         _output([*apt, "update"])
-        _output([*apt, "install", "-y", "--no-install-recommends", "nghttp2-client"])
+        _output([*apt, "install", "-y", "--no-install-recommends", package])
     except UnavailableError as error:
-        raise UnavailableError(f"{error}\n{H2LOAD_HELP}") from error
-    return _on_path("h2load", "", H2LOAD_HELP)
+        raise UnavailableError(f"{error}\napt-get install {package}") from error
+    return _on_path(name, "", f"apt-get install {package}")
 
 
 def _system_program(name: str) -> Path | None:
@@ -173,7 +174,8 @@ _PROGRAMS: Mapping[str, tuple[Callable[[Path], Path], str]] = {
     "borg": (_borg, "--version"),
     "kubo": (_kubo, "--version"),
     "nginx": (_nginx, "-v"),
-    "h2load": (_h2load, "--version"),
+    "h2load": (partial(_client, "h2load", "nghttp2-client"), "--version"),
+    "curl": (partial(_client, "curl", "curl"), "--version"),
 }
 """How each is found, and what makes it say its version."""
 
