@@ -36,6 +36,7 @@ from muniment.errors import MunimentError
 PARTS = {"add": nodes.ADD, "get": nodes.GET, "export": nodes.EXPORT, "import": nodes.IMPORT}
 """Parts at the command line; the others are those of `gateway_loads`."""
 ALL_PARTS = (*PARTS, *loads.PARTS)
+REQUIRED, PEERS = ("curl", "h2load", MUNIMENT), (KUBO, NGINX)
 ROUNDS, CONTENT_ROUNDS, DURATION_S = 3, 2, 3.0
 """Everything that the command line's rounds write is kept until the end, so there are fewer of them."""
 SCRATCH_PER_ROUND = 8
@@ -235,7 +236,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, scratch: Path, engines: Path) -> int:
     """Run the benchmark; 1 if anything failed."""
     parts = _chosen(arguments.only, ALL_PARTS)
-    names = ["curl", "h2load", *_chosen(arguments.tools, TOOLS)]
+    tools = _chosen(arguments.tools, TOOLS)
     size = (QUICK_FILES, QUICK_BYTES) if arguments.quick else (corpora.TEXT_FILES, corpora.GIB)
     rounds = arguments.rounds or (1 if arguments.quick else ROUNDS)
     duration_s = arguments.seconds or (QUICK_DURATION_S if arguments.quick else DURATION_S)
@@ -245,7 +246,8 @@ def run(arguments: argparse.Namespace, scratch: Path, engines: Path) -> int:
         )
     before = machine()
     try:
-        programs = {name: find_program(name, engines) for name in names}
+        programs = {name: find_program(name, engines) for name in REQUIRED}
+        programs |= _peers([name for name in PEERS if name in tools], engines)
         corpus, large = corpora.make_corpus(scratch, *size), corpora.make_large_files(scratch)
         with tempfile.TemporaryDirectory(dir=scratch, prefix="gateway-") as work:
             tempfile.tempdir = work  # so that every store is on the same disk
@@ -268,6 +270,17 @@ def run(arguments: argparse.Namespace, scratch: Path, engines: Path) -> int:
     }
     print(f"\nwritten: {write_json(scratch, 'gateway', result)}")
     return 0
+
+
+def _peers(names: Sequence[str], engines: Path) -> dict[str, Program]:
+    """Those of the peers that can be had."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = find_program(name, engines)
+        except UnavailableError as error:
+            print(f"benchmarks: left out: {name} {error}", file=sys.stderr)
+    return found
 
 
 def _chosen(text: str, known: Sequence[str]) -> list[str]:

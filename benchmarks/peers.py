@@ -2,8 +2,9 @@
 
 restic is built from its Go module at one version; borg is installed from PyPI at the version that `uv.lock` fixes (the
 dependency group `bench`), in an environment of its own; Kubo is what `make engines` builds; nginx is unpacked from the
-distribution's package, so that no server is set up on the machine; curl and h2load are installed from it. Where that fails, the program found on the PATH is taken, whichever its
-version: every result names it. A peer that cannot be had is left out, with a word on how to get it.
+distribution's package, so that no server is set up on the machine; curl and h2load are installed from it. Where
+that fails, the program found on the PATH is taken, whichever its version: every result names it. A peer that cannot be had is
+left out, with a word on how to get it.
 """
 
 import json
