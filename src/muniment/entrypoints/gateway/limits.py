@@ -128,8 +128,9 @@ class Clients:
         if not known.active and not self._limits.rate_per_s:
             del self._clients[client]
 
-    def __len__(self) -> int:
-        """Return how many clients are remembered."""
+    @property
+    def known(self) -> int:
+        """How many clients are remembered."""
         return len(self._clients)
 
     def _forget_one(self) -> None:
