@@ -12,6 +12,9 @@ from muniment.entrypoints.cli.exit_codes import EXIT_CODES
 from muniment.entrypoints.cli.root import cli
 from muniment.entrypoints.cli.session import global_options
 from muniment.settings import SETTINGS
+from muniment.testing.engines import pinned_version
+from muniment.testing.gateway_comparison import ERROR_HEADERS, HEADERS
+from muniment.testing.gateway_differences import SECTIONS
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTE = "<!-- Written by scripts/generate_reference.py; do not edit. -->\n"
@@ -19,7 +22,12 @@ NOTE = "<!-- Written by scripts/generate_reference.py; do not edit. -->\n"
 
 def pages():
     """Return the text of every page by file name."""
-    return {"cli.md": cli_page(), "exit-codes.md": exit_code_page(), "settings.md": settings_page()}
+    return {
+        "cli.md": cli_page(),
+        "exit-codes.md": exit_code_page(),
+        "gateway-differences.md": differences_page(),
+        "settings.md": settings_page(),
+    }
 
 
 def cli_page():
@@ -139,6 +147,35 @@ def settings_page():
         "Two more variables are no settings: `MUNIMENT_HOME` is the home folder, `MUNIMENT_PASSPHRASE` the passphrase of a locked signing",
         "key where there is no terminal to ask for it.",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def differences_page():
+    lines = [
+        NOTE,
+        "# The gateway beside Kubo's",
+        "",
+        f"The tests ask [our gateway](gateway.md) and a real Kubo {pinned_version('ipfs')} the same, about a thousand requests over the",
+        "same content: files and folders, formats, ranges, conditions, CARs, names, hosts and errors. Compared are the status, the body",
+        "(bytes; blocks of a CAR and members of a TAR in their order; of pages and error texts only the kind), and these headers:",
+        f"{', '.join(f'`{name}`' for name in HEADERS)}; where the answer is an error,",
+        f"{', '.join(f'`{name}`' for name in ERROR_HEADERS)}.",
+        "",
+        "Everything in which they differ is here. A difference that is not fails the tests, and so does a row that is true no longer.",
+        "Where two do the same in different words the specifications (<https://specs.ipfs.tech/http-gateways/>) and their conformance suite decide.",
+    ]
+    for title, rows in SECTIONS.items():
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| in | when | Kubo | here | why |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {row.what.replace(' ', ', ')} | {row.when} | {row.kubo} | {row.ours} | {row.why} |"
+            for row in rows
+        ]
     return "\n".join(lines) + "\n"
 
 

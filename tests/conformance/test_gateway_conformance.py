@@ -174,6 +174,11 @@ class TestFiles:
     def test_what_is_wrong_gets_its_status(self, ask, target, status):
         assert ask(target)[0] == status
 
+    @pytest.mark.parametrize("asked", ["..%2Fa.txt", "..%5Ca.txt"])
+    def test_a_download_has_a_name_and_no_path(self, ask, asked):
+        disposition = ask(f"/ipfs/{FILES}/ascii.txt?filename={asked}")[1]["content-disposition"]
+        assert disposition == 'inline; filename=".._a.txt"'
+
     def test_capitals_say_the_same(self, ask):
         assert ask(f"/ipfs/{FILES.upper()}/ascii.txt")[2] == ask(f"/ipfs/{FILES}/ascii.txt")[2]
         assert ask(f"/ipns/{V1_V2.upper()}/x")[1]["location"] == f"/ipns/{V1_V2}/x"

@@ -17,7 +17,10 @@ _QUIET: dict[str, object] = {
     "AutoConf.Enabled": False,
     "AutoTLS.Enabled": False,
     "Bootstrap": [],
-    "DNS.Resolvers": {},
+    "DNS.Resolvers": {
+        ".": "https://127.0.0.1:9/dns-query",
+        "eth.": "https://127.0.0.1:9/dns-query",
+    },
     "Discovery.MDNS.Enabled": False,
     "Ipns.DelegatedPublishers": [],
     "Plugins.Plugins.telemetry.Config.Mode": "off",
@@ -42,6 +45,7 @@ class LocalKubo:
     Args:
         profile: `unixfs-v1-2025` or `unixfs-v0-2015`: what `add` makes of files where its flags do not say.
         settings: More settings, named as in `Gateway.NoFetch`.
+        variables: More variables of its environment, as `IPFS_NS_MAP`, which answers for the DNS.
 
     Raises:
         ExternalServiceError: Kubo is not built, or cannot make a repository.
@@ -51,7 +55,9 @@ class LocalKubo:
         self,
         profile: str = "unixfs-v1-2025",
         settings: Mapping[str, object] = MappingProxyType({}),
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self._variables = dict(variables)
         self.program = find_engine("ipfs")
         self._daemon: Daemon | None = None
         self._temporary = tempfile.TemporaryDirectory(prefix="muniment-kubo-")
@@ -75,7 +81,8 @@ class LocalKubo:
     def environment(self) -> dict[str, str]:
         """The variables by which `ipfs` finds this node."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("IPFS_")}
-        return kept | {"IPFS_PATH": str(self.repository), "IPFS_TELEMETRY": "off"}
+        own = {"IPFS_PATH": str(self.repository), "IPFS_TELEMETRY": "off"}
+        return kept | own | self._variables
 
     def run(self, *arguments: str | Path, stdin: bytes | None = None) -> bytes:
         """Run a command of `ipfs` and return what it prints.

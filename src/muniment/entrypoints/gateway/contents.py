@@ -385,7 +385,7 @@ def _disposition(found: Found, *, default_name: str, is_attachment: bool) -> str
 
 def content_disposition(kind: str, name: str) -> str:
     """Return the value of `Content-Disposition`; the name also in UTF-8 where it is not ASCII (RFC 8187)."""
-    name = name[:255]
+    name = name[:255].replace("/", "_").replace("\\", "_")  # a file's name, never a path
     plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in name)
     value = f'{kind}; filename="{plain}"'
     if plain == name:
