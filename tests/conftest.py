@@ -82,7 +82,7 @@ class Home:
         keyring = self.keyring(commit_id).without(leaves)
         (self.path(commit_id) / "keys.age").write_bytes(self.archive.seal_keyring(keyring))
 
-    def restore(self, *patterns, overwrite=False, target=None, files=None):
+    def restore(self, *patterns, overwrite=False, target=None, files=None, durable=True):
         """Restore what was archived below `source`; returns the target's copy of it and the report."""
         target = target or self.folder / "restored"
         target.mkdir(exist_ok=True)
@@ -95,6 +95,7 @@ class Home:
             keyring=self.archive.open_keyring,
             worker_count=1,
             overwrite=overwrite,
+            durable=durable,
         )
         return target / os.fsdecode(inside), report
 

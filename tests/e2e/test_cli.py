@@ -436,6 +436,32 @@ def test_damage_beyond_repair_is_said_and_nothing_is_lost(archived):
     assert archived.json("repair", code=4)["commits"][0]["problem"]
     archived.run("repair", code=4)
     assert "NOT MENDED" in archived.error
+    assert "Set `backup` to a folder or bucket that has the commit" in archived.error
+    assert "rebuild --from DIR" in archived.error
+
+
+def test_where_a_missing_commit_may_come_from_is_said(archived, monkeypatch):
+    def remedy():
+        checks = archived.json("doctor", code=1)["checks"]
+        return next(
+            check["remedy"] for check in checks if "missing from the store" in check["message"]
+        )
+
+    backup = archived.folder / "backup"
+    backup.mkdir()
+    monkeypatch.setenv("MUNIMENT_BACKUP", str(backup))
+    archived.run("backup")
+    shutil.rmtree(archived.commits[0])
+    assert remedy().startswith("muniment rebuild --from-backup")
+    archived.run("rebuild", "--from-backup")
+    ruin(archived.commits[0])
+    shutil.rmtree(backup)
+    backup.mkdir()
+    archived.run("repair", code=4)
+    assert "The backup could not mend it either" in archived.error
+    monkeypatch.delenv("MUNIMENT_BACKUP")
+    shutil.rmtree(archived.commits[0])
+    assert "set `backup` to where one is" in remedy()
 
 
 def test_a_commit_that_is_missing_from_the_chain_is_noticed(archived):

@@ -1,11 +1,13 @@
 """Restoring what a real archive holds: every kind of entry, refusal to leave the target, and nothing half."""
 
+import errno
 import os
 import signal
 import stat
 
 import pytest
 
+from muniment.adapters.durable import sync_filesystem
 from muniment.adapters.restore_target import RestoreTarget
 from muniment.archive.catalog import Kind, ScannedFile
 from muniment.errors import ConflictError, FormatError, IntegrityError
@@ -453,3 +455,45 @@ def test_large_files_that_another_commit_holds_are_copied_twice_under_its_key(ho
     restored, report = home.restore()
     whole(report)
     assert all((restored / name).read_bytes() == noise for name in ("first", "again", "and_again"))
+
+
+def test_everything_is_in_its_place_when_the_disk_is_waited_for(home, monkeypatch):
+    home.write(folder__file=b"1", other=b"2")
+    os.utime(home.source / "folder", (1, 1))
+    home.run()
+    synced = []
+
+    def sync_filesystem(descriptor):
+        folder = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append((folder, facts(folder)))
+
+    monkeypatch.setattr("muniment.adapters.restoring.sync_filesystem", sync_filesystem)
+    target, report = home.restore()
+    assert not report.problems
+    ((folder, found),) = synced
+    assert folder == str(home.folder / "restored")
+    assert found == facts(folder)
+    assert (target / "folder/file").read_bytes() == b"1"
+    home.restore(target=home.folder, overwrite=True, durable=False)
+    assert len(synced) == 1
+
+
+def test_a_disk_that_fails_at_the_end_is_told_of(home, monkeypatch):
+    def fail(_descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    home.write(file=b"1")
+    home.run()
+    monkeypatch.setattr("muniment.adapters.restoring.sync_filesystem", fail)
+    _target, report = home.restore()
+    ((path, problem),) = report.problems
+    assert path == os.fsencode(home.folder / "restored")
+    assert "do not rely on anything that was restored now: Input/output error" in problem
+
+
+def test_a_file_system_is_synced_or_an_error_raised(tmp_path):
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    sync_filesystem(descriptor)
+    os.close(descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        sync_filesystem(descriptor)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from muniment.adapters.commit_folder import CommitFolder
+from muniment.adapters.durable import sync_filesystem
 from muniment.adapters.restore_target import RestoreTarget, restore_entry
 from muniment.archive import contents
 from muniment.archive.catalog import ArchivedFile, Kind, ScannedFile
@@ -54,9 +55,13 @@ def restore_files(
     keyring: Callable[[str], Keyring],
     worker_count: int,
     overwrite: bool = False,
+    durable: bool = True,
     advance: Callable[[int, int], object] = lambda _files, _size_bytes: None,
 ) -> RestoreReport:
     """Put files back below `target`, which must exist.
+
+    They are whole under their names at any time, and on the disk when this returns: the file system of `target` is synced once, at
+    the end. A file system that is mounted below `target` is not.
 
     Args:
         files: What is wanted, in order of path.
@@ -65,14 +70,33 @@ def restore_files(
         keyring: Returns a commit's keys.
         worker_count: How many processes work.
         overwrite: Replace files that are there.
+        durable: Whether to wait until everything is on the disk; without, the operating system writes it when it likes.
         advance: Told how many files and bytes were put back.
     """
     report, folders = RestoreReport(), list[ScannedFile]()
-    tasks = _Tasks(report, folders, commits, keyring)
-    arguments = (commits, target, overwrite)
-    iterator = tasks.cut(files)
-    first = next(iterator, [])
-    second = next(iterator, None)
+    tasks = _Tasks(report, folders, commits, keyring).cut(files)
+    # Opened first: a disk that fails from now on is told of at the end.
+    place = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _restore(tasks, (commits, target, overwrite), worker_count, report, advance)
+        _finish_folders(target, folders, report)
+        if durable:
+            _sync(place, target, report)
+    finally:
+        os.close(place)
+    return report
+
+
+def _restore(
+    tasks: Iterator[list[Wanted]],
+    arguments: tuple[Path, Path, bool],
+    worker_count: int,
+    report: RestoreReport,
+    advance: Callable[[int, int], object],
+) -> None:
+    """Do the tasks, by `_Restorer` of these arguments: here, if there is but a small one, else in workers."""
+    first = next(tasks, [])
+    second = next(tasks, None)
     if second is None and sum(wanted.file.scanned.size for wanted in first) <= _INLINE_BYTES:
         restorer = _Restorer(*arguments)
         try:
@@ -82,11 +106,19 @@ def restore_files(
     else:
         from muniment.adapters.worker_pool import WorkerPool  # noqa: PLC0415  # one small file needs no workers
 
-        rest = (task for part in ([first], [second] if second else [], iterator) for task in part)
+        rest = (task for part in ([first], [second] if second else [], tasks) for task in part)
         with WorkerPool(worker_count, _Restorer, *arguments) as pool:
             _collect(report, pool.map_unordered(rest), advance)
-    _finish_folders(target, folders, report)
-    return report
+
+
+def _sync(place: int, target: Path, report: RestoreReport) -> None:
+    try:
+        sync_filesystem(place)
+    except OSError as error:
+        problem = (
+            f"the disk failed: do not rely on anything that was restored now: {error.strerror}"
+        )
+        report.problems.append((os.fsencode(target), problem))
 
 
 def _collect(

@@ -137,6 +137,12 @@ def _recipients(archive: Archive) -> Iterator[Check]:
         yield Check("recipients", WARN, message, "add a second one: muniment keys add-recipient")
 
 
+def _how_to_bring_back(archive: Archive) -> str:
+    if archive.settings.backup:
+        return "muniment rebuild --from-backup, or of a partner's copy: muniment rebuild --from DIR"
+    return "muniment rebuild --from DIR, a folder of copies; or set `backup` to where one is, and rebuild --from-backup"
+
+
 def _database(archive: Archive) -> Iterator[Check]:
     totals = archive.catalog.totals()
     if totals != archive.catalog.recount():
@@ -146,7 +152,7 @@ def _database(archive: Archive) -> Iterator[Check]:
     lost, unknown = sorted(known - present), sorted(present - known)
     if lost:
         message = f"{count(len(lost), 'commit')} missing from the store: {', '.join(lost[:3])}"
-        yield Check("database", FAIL, message, "fetch a copy, then: muniment rebuild --from DIR")
+        yield Check("database", FAIL, message, _how_to_bring_back(archive))
     if unknown:
         message = f"{count(len(unknown), 'commit')} in the store, but not in the database"
         yield Check("database", FAIL, message, "muniment rebuild")

@@ -31,7 +31,7 @@ def command(session: Session, commits: tuple[str, ...], dry_run: bool) -> None:
             progress.stage(commit_id, "repair", 0)
             result = _look(archive, commit_id) if dry_run else _mend(archive, commit_id)
             results.append(result)
-            _say(session, result)
+            _say(session, result, has_backup=bool(archive.settings.backup))
     session.answer({"commits": results, "dry_run": dry_run})
     if not results:
         session.say("There are no commits yet: muniment archive FOLDER")
@@ -73,13 +73,18 @@ def _result(
     }
 
 
-def _say(session: Session, result: dict[str, Any]) -> None:
+def _how_to_go_on(*, has_backup: bool) -> str:
+    copy = "move its folder out of store/commits, then: muniment rebuild --from DIR, where DIR holds a partner's copy"
+    if has_backup:
+        return f"The backup could not mend it either: {copy}"
+    return f"Set `backup` to a folder or bucket that has the commit, and repair again; or {copy}"
+
+
+def _say(session: Session, result: dict[str, Any], *, has_backup: bool) -> None:
     name = result["commit_id"]
     if result["problem"]:
         session.warn(f"{name}  NOT MENDED: {result['problem']}")
-        session.warn(
-            "  Fetch a whole copy from a partner or a backup, then: muniment rebuild --from DIR"
-        )
+        session.warn(f"  {_how_to_go_on(has_backup=has_backup)}")
     for key, how in (
         ("from_parity", "rebuilt from parity"),
         ("from_backup", "fetched from backup"),

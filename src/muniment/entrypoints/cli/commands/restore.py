@@ -42,6 +42,11 @@ _GLOB_SIGNS = "*?["
     help="As it was archived by then: 2026-01-31 or 2026-01-31T12:00:00Z.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that are in the target.")
+@click.option(
+    "--no-sync",
+    is_flag=True,
+    help="Do not wait until everything is on the disk: faster, but a power cut may lose some of it.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list what would be restored.")
 @pass_session
 def command(
@@ -51,6 +56,7 @@ def command(
     commit: str | None,
     time: str | None,
     overwrite: bool,
+    no_sync: bool,
     dry_run: bool,
 ) -> None:
     """Put archived files back into a folder: everything, or only some paths.
@@ -65,7 +71,7 @@ def command(
         if dry_run:
             _list(session, files, target)
         else:
-            _restore(session, archive, files, target, overwrite=overwrite)
+            _restore(session, archive, files, target, overwrite=overwrite, durable=not no_sync)
 
 
 def _wanted(
@@ -129,6 +135,7 @@ def _restore(
     target: Path,
     *,
     overwrite: bool,
+    durable: bool,
 ) -> None:
     archive.identities  # noqa: B018  # a home that only writes says so now, not once for every file
     target.mkdir(parents=True, exist_ok=True)
@@ -141,6 +148,7 @@ def _restore(
             keyring=archive.open_keyring,
             worker_count=archive.worker_count,
             overwrite=overwrite,
+            durable=durable,
             advance=lambda number, size_bytes: progress.advance(size_bytes, number),
         )
     session.say(
