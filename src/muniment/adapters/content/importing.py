@@ -13,7 +13,7 @@ from typing import NamedTuple
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.content.car import CarReader, Readable, Section
 from muniment.content.cid import CID, IDENTITY, verify_block
-from muniment.content.completeness import Survey, survey_dag
+from muniment.content.completeness import CompletenessCheck, Missing
 from muniment.content.links import has_links
 
 _JOB_BYTES = 4 * 1024 * 1024
@@ -23,43 +23,37 @@ _JOBS_AHEAD = 4
 Block = tuple[CID, bytes]
 
 
-class ImportedRoot(NamedTuple):
-    """A root of a CAR: what of its DAG is in the store now, and whether it was pinned."""
-
-    cid: CID
-    survey: Survey
-    pinned: bool
-
-
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What one CAR brought: blocks in it, their bytes, blocks that the store did not have, and its roots."""
+    """What one CAR brought: its roots (each once), blocks in it, their bytes, and how many the store did not have."""
 
     version: int
+    roots: tuple[CID, ...]
     blocks: int
     size_bytes: int
     new_blocks: int
-    roots: tuple[ImportedRoot, ...]
+
+
+class ImportedRoot(NamedTuple):
+    """A root, a block that its DAG lacks in the store (None: it is complete), and whether it was pinned."""
+
+    cid: CID
+    missing: Missing | None
+    pinned: bool
 
 
 def import_car(
     stream: Readable,
     store: EmbeddedBlockStore,
     *,
-    pin: bool = True,
-    name: str = "",
-    pins_incomplete: bool = False,
     worker_count: int = 1,
     advance: Callable[[int], None] = lambda _bytes: None,
 ) -> ImportReport:
-    """Store the blocks of a CAR of version 1 or 2, and pin its roots.
+    """Store the blocks of a CAR of version 1 or 2. Unless something keeps them, hold the store until their roots are pinned.
 
     Args:
         stream: The CAR.
         store: Where its blocks go.
-        pin: Pin those roots whose DAGs are complete then.
-        name: The pins' name.
-        pins_incomplete: Pin the other roots as well.
         worker_count: Threads that hash.
         advance: Told of the bytes of blocks that are done.
 
@@ -68,28 +62,34 @@ def import_car(
         IntegrityError: A block does not hash to its CID.
     """
     counted = _Counted(advance)
-    with store.hold():
-        reader = CarReader(stream)
-        with ThreadPoolExecutor(max(1, worker_count), "muniment-import") as pool:
-            blocks = counted(_verified(reader.sections(), pool))
-            new = store.put_many(blocks, verify=False)
-        roots = tuple(
-            _settle_root(root, store, name if pin else None, pins_incomplete=pins_incomplete)
-            for root in dict.fromkeys(reader.roots)
-        )
-    return ImportReport(reader.version, counted.blocks, counted.size_bytes, new, roots)
+    reader = CarReader(stream)
+    with ThreadPoolExecutor(max(1, worker_count), "muniment-import") as pool:
+        blocks = counted(_verified(reader.sections(), pool))
+        new = store.put_many(blocks, verify=False)
+    roots = tuple(dict.fromkeys(reader.roots))
+    return ImportReport(reader.version, roots, counted.blocks, counted.size_bytes, new)
 
 
-def _settle_root(
-    root: CID, store: EmbeddedBlockStore, name: str | None, *, pins_incomplete: bool
-) -> ImportedRoot:
-    """Look whether a root's DAG is complete, and pin it if there is a name (perhaps empty) for the pin."""
-    survey = survey_dag(root, store)
-    # An identity CID holds its block; without links there is nothing to keep.
-    pinned = name is not None and (not survey.missing_blocks or pins_incomplete)
-    if pinned and not (root.hash_function == IDENTITY and not has_links(root)):
-        store.pin(root, name or "")
-    return ImportedRoot(root, survey, pinned)
+def pin_roots(
+    roots: Iterable[CID], store: EmbeddedBlockStore, name: str | None, *, incomplete: bool = False
+) -> list[ImportedRoot]:
+    """Look which roots are complete in the store, and pin those.
+
+    Args:
+        roots: The roots.
+        store: Where they are.
+        name: Name of the pins, perhaps empty; None pins nothing.
+        incomplete: Pin the others as well.
+    """
+    check = CompletenessCheck(store)
+    imported = []
+    for root in dict.fromkeys(roots):
+        missing = check.first_missing(root)
+        pinned = name is not None and (missing is None or incomplete)
+        if pinned and (root.hash_function != IDENTITY or has_links(root)):
+            store.pin(root, name or "")  # an identity CID without links keeps itself
+        imported.append(ImportedRoot(root, missing, pinned))
+    return imported
 
 
 class _Counted:

@@ -184,7 +184,8 @@ ANSWERS: dict[str, dict[str, str]] = {
     | SURVEY
     | {"pinned": "whether this very CID is", "pin_name": "the pin's name, or null"},
     "content import": {
-        "cars": "list: `file`, `version`, `blocks`, `bytes`, `new_blocks`, `roots` (list: `cid`, `pinned`, and the keys from `complete` on of `content stat`)",
+        "cars": "list: `file`, `version`, `roots`, `blocks`, `bytes`, `new_blocks`",
+        "roots": "list: `cid`, `complete`, `missing` (a CID, or null), `pinned`",
     },
     "content export": {
         "root": "root of the CAR",

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 
 from muniment.entrypoints.cli.content_targets import (
-    missing_words,
     open_reader,
     open_store,
     resolve_target,
     store_option,
-    survey_view,
     target_argument,
 )
-from muniment.entrypoints.cli.progress import progress_of
+from muniment.entrypoints.cli.progress import Progress, progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.entrypoints.cli.text import count, size
-from muniment.errors import MissingDataError, UsageError
+from muniment.errors import IntegrityError, MissingDataError, UsageError
 
 if TYPE_CHECKING:
-    from muniment.adapters.content.importing import ImportReport
+    from muniment.adapters.block_store import EmbeddedBlockStore
+    from muniment.adapters.content.importing import ImportedRoot, ImportReport
     from muniment.content.dag_scope import EntityBytes, Scope
 
 _STDIN = _STDOUT = "-"
@@ -51,30 +50,36 @@ def import_(
 ) -> None:
     """Store the blocks of CAR files (version 1 or 2; `-` reads standard input), and pin their roots.
 
-    Every block is verified before it is stored. A root whose DAG lacks blocks is named and not pinned, and the exit code is 4: its
-    blocks stay until `store gc`, so that the next import can complete them.
+    Every block is verified before it is stored. A root whose DAG still lacks blocks when all files are read is named and not
+    pinned, and the exit code is 4; its blocks stay until `store gc`, so that a later import can complete them.
     """
-    from muniment.adapters.content.importing import import_car  # noqa: PLC0415  # costs start-up time
-    from muniment.adapters.processors import default_worker_count  # noqa: PLC0415
+    from muniment.adapters.content.importing import pin_roots  # noqa: PLC0415  # costs start-up time
 
     if files.count(_STDIN) > 1:
         raise UsageError("standard input can be read once only")
-    reports: list[tuple[str, ImportReport]] = []
-    with open_store(session, folder) as store, progress_of(session) as progress:
-        for file in files:
-            progress.stage("", f"import {file}", _file_bytes(file))
-            with _opened(file) as stream:
-                report = import_car(
-                    stream,
-                    store,
-                    pin=not no_pin,
-                    name=name,
-                    pins_incomplete=allow_incomplete,
-                    worker_count=default_worker_count(),
-                    advance=progress.advance,
-                )
-            reports.append((file, report))
-    _report_import(session, reports, allow_incomplete=allow_incomplete)
+    with open_store(session, folder) as store, store.hold():
+        with progress_of(session) as progress:
+            reports = [(file, _import(file, store, progress)) for file in files]
+        # Only now: the DAG of one file's root may be completed by the next file.
+        roots = [root for _file, report in reports for root in report.roots]
+        pinned = pin_roots(roots, store, None if no_pin else name, incomplete=allow_incomplete)
+    _report_import(session, reports, pinned, allow_incomplete=allow_incomplete)
+
+
+def _import(file: str, store: "EmbeddedBlockStore", progress: Progress) -> "ImportReport":
+    from muniment.adapters.content.importing import import_car  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.processors import default_worker_count  # noqa: PLC0415
+
+    progress.stage("", f"import {file}", _file_bytes(file))
+    try:
+        with _opened(file) as stream:
+            return import_car(
+                stream, store, worker_count=default_worker_count(), advance=progress.advance
+            )
+    except IntegrityError as error:
+        raise type(error)(
+            f"{file}: {error}; nothing was pinned, and the whole blocks before it stay until `store gc`"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -91,44 +96,54 @@ def _file_bytes(file: str) -> int:
 
 
 def _report_import(
-    session: Session, reports: "list[tuple[str, ImportReport]]", *, allow_incomplete: bool
+    session: Session,
+    reports: "list[tuple[str, ImportReport]]",
+    roots: "list[ImportedRoot]",
+    *,
+    allow_incomplete: bool,
 ) -> None:
-    incomplete = 0
     for file, report in reports:
         session.say(
             f"{file}: {count(report.blocks, 'block')} ({size(report.size_bytes)}), {report.new_blocks:,} new"
         )
-        for root in report.roots:
-            incomplete += root.survey.missing_blocks > 0
-            state = "pinned" if root.pinned else "not pinned"
-            session.say(f"  {root.cid}  {state}{missing_words(root.survey)}")
+    session.say(*map(_root_line, roots))
     session.answer(
         {
             "cars": [
                 {
                     "file": file,
                     "version": report.version,
+                    "roots": [str(root) for root in report.roots],
                     "blocks": report.blocks,
                     "bytes": report.size_bytes,
                     "new_blocks": report.new_blocks,
-                    "roots": [
-                        {
-                            "cid": str(root.cid),
-                            "pinned": root.pinned,
-                        }
-                        | survey_view(root.survey)
-                        for root in report.roots
-                    ],
                 }
                 for file, report in reports
-            ]
+            ],
+            "roots": [
+                {
+                    "cid": str(root.cid),
+                    "complete": root.missing is None,
+                    "missing": str(root.missing.cid) if root.missing else None,
+                    "pinned": root.pinned,
+                }
+                for root in roots
+            ],
         }
     )
+    incomplete = sum(root.missing is not None for root in roots)
     if incomplete and not allow_incomplete:
         session.warn(
-            f"{count(incomplete, 'root')} incomplete: import the rest, or pin with --allow-incomplete"
+            f"{count(incomplete, 'root')} incomplete: import the rest too, or say --allow-incomplete"
         )
         click.get_current_context().exit(MissingDataError.exit_code)
+
+
+def _root_line(root: "ImportedRoot") -> str:
+    line = f"{root.cid}  {'pinned' if root.pinned else 'not pinned'}"
+    if root.missing:
+        line += f", incomplete: {root.missing.reason} ({root.missing.cid})"
+    return line
 
 
 @click.command(cls=Command, name="export", short_help="Write a DAG as a CAR file.")

@@ -14,6 +14,7 @@ import click
 from muniment.entrypoints.cli.content_targets import (
     missing_words,
     open_reader,
+    parse_target,
     resolve_target,
     store_option,
     survey_view,
@@ -108,7 +109,7 @@ def get(
         )
     with open_reader(session, folder) as store, progress_of(session) as progress:
         found = resolve_target(path, store)
-        name = os.path.basename(path.rstrip("/"))
+        name = _default_name(path)
         progress.stage("", f"get {name}", 0)
         if as_tar:
             target = Path(output or f"{name}.tar")
@@ -127,6 +128,17 @@ def get(
             "bytes": report.size_bytes,
         }
     )
+
+
+def _default_name(path: str) -> str:
+    """Return what a path leads to is called: its last name, or its CID as it was given."""
+    from muniment.content.unixfs.directory import check_name  # noqa: PLC0415  # costs start-up time
+
+    cid, segments = parse_target(path)
+    if not segments:
+        return str(cid)
+    check_name(segments[-1])  # it can be `..` where a directory says so
+    return os.fsdecode(segments[-1])
 
 
 def _write_tar(
