@@ -9,6 +9,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -65,9 +66,9 @@ class Content:
 
 
 @contextmanager
-def serving(folder):
+def serving(folder, *more, port=0):
     """Run the gateway over a store; yields its URL."""
-    options = ["--store", str(folder), "--port", "0", "--trustless"]
+    options = ["--store", str(folder), "--port", str(port), "--trustless", *more]
     command = [sys.executable, "-m", "muniment", "gateway", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
@@ -189,3 +190,19 @@ def test_a_gateway_that_lies_is_not_believed(content, gateway, helia, codec, lie
         (other,) = helia({"cid": file}, gateways=[server.url, gateway])
     assert other == {"size_bytes": FILE_BYTES, "sha256": content.sha256()}
     assert liar.lies > 0
+
+
+def test_helia_finds_the_gateway_by_its_routing(content, helia, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    options = ["--announce", url, "--node-key", str(tmp_path / "node.key")]
+    stranger = CID.of(RAW, b"not in the store")
+    with serving(content.folder, *options, port=port) as router:
+        found, lost = helia(
+            {"cid": str(content.directory), "path": "file"},
+            {"cid": str(stranger)},
+            routers=[router],
+        )
+    assert found == {"size_bytes": FILE_BYTES, "sha256": content.sha256()}
+    assert "error" in lost
