@@ -24,6 +24,7 @@ from muniment.content.dag_pb import PBLink
 from muniment.content.unixfs import symlink_node
 from muniment.content.unixfs.hamt import murmur3_64
 from muniment.content.unixfs.node import encode_directory
+from muniment.entrypoints.gateway.tunnel import MAX_CLIENT_CONNECTIONS
 from muniment.errors import MunimentError
 from muniment.testing import hostile
 
@@ -477,6 +478,23 @@ class TestClients:
                     statuses.append(int(secure.recv(65536).split()[1]))
             assert statuses[:100] == [200] * 100
             assert statuses[-1] == 429
+
+    def test_connections_at_once(self, content):
+        """One that says nothing keeps no other client out."""
+        with command_line(content, "--http-proxy") as server, ExitStack() as stack:
+            links = [stack.enter_context(server.connect()) for _ in range(MAX_CLIENT_CONNECTIONS)]
+            wait_for(lambda: server.get(f"/ipfs/{content.hello}").status == 503)
+            answer = server.get(f"/ipfs/{content.hello}")
+            assert int(answer.headers["retry-after"]) >= 1
+            with socket.create_connection(server.address, 20, ("127.0.0.2", 0)) as link:
+                request = (
+                    f"GET /ipfs/{content.hello} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+                )
+                link.sendall(request.encode())
+                assert Answer(receive(link)).body == b"hello\n"
+            for link in links:
+                link.close()
+            wait_for(lambda: server.get(f"/ipfs/{content.hello}").status == 200)
 
     def test_an_address_that_is_none_is_one_line(self, content):
         command = ["-m", "muniment", "gateway", "--store", str(content.folder)]

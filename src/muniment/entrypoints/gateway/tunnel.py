@@ -12,11 +12,14 @@ import ssl
 from pathlib import Path
 from typing import cast
 
-from muniment.entrypoints.gateway.limits import PEER_END
+from muniment.entrypoints.gateway.limits import PEER_END, ClientLimits, Clients, client_of
+from muniment.entrypoints.gateway.messages import HttpError
 
 MAX_HEAD_BYTES = 8192
 HEAD_TIMEOUT_S = 15.0
-MAX_CONNECTIONS = 512
+MAX_CONNECTIONS = 1024
+MAX_CLIENT_CONNECTIONS = 128
+"""Connections of one client: so that it takes several to keep all others out by being slow."""
 
 _METHOD = b"CONNECT "
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -31,6 +34,7 @@ class Tunnel:
 
     def __init__(self, server_path: str) -> None:
         self.server_path = server_path
+        self.clients = Clients(ClientLimits(MAX_CLIENT_CONNECTIONS))
         self._count = 0
         self.connections: set[asyncio.Transport] = set()
 
@@ -46,6 +50,23 @@ class Tunnel:
             ssl_handshake_timeout=timeout_s,
             reuse_port=True,  # with the other processes
         )
+
+    def enter(self, transport: asyncio.Transport, peer: str) -> None:
+        """Count a connection.
+
+        Raises:
+            HttpError: There are too many, of this client or of all.
+        """
+        if len(self.connections) >= MAX_CONNECTIONS:
+            raise HttpError(503, "too many connections")
+        self.clients.admit(client_of(peer))
+        self.connections.add(transport)
+
+    def leave(self, transport: asyncio.Transport, peer: str) -> None:
+        """Forget a connection, if it was counted."""
+        if transport in self.connections:
+            self.connections.discard(transport)
+            self.clients.release(client_of(peer))
 
     def connect(self, peer: str) -> socket.socket:
         """Connect to the server from a socket whose name tells the server who the client is.
@@ -125,17 +146,18 @@ class _Client(_Half):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
-        if len(self._tunnel.connections) >= MAX_CONNECTIONS:
+        self._peer = str(self.transport.get_extra_info("peername", ("",))[0])
+        try:
+            self._tunnel.enter(self.transport, self._peer)
+        except HttpError:
             self._refuse(_BUSY)
             return
-        self._tunnel.connections.add(self.transport)
-        self._peer = str(self.transport.get_extra_info("peername", ("",))[0])
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.transport:
-            self._tunnel.connections.discard(self.transport)
+            self._tunnel.leave(self.transport, self._peer)
         if self._timer:
             self._timer.cancel()
         super().connection_lost(exc)
