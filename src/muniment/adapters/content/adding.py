@@ -106,6 +106,7 @@ class ContentAdder:
         self._pool = ThreadPoolExecutor(max(1, worker_count), "muniment-add")
         self._pending: deque[_Job] = deque()
         self._pending_bytes = 0
+        self._open: set[_LargeFile] = set()
         self._ready: list[Block] = []
         self._tree = _Tree(b"")
 
@@ -114,9 +115,8 @@ class ContentAdder:
 
     def __exit__(self, *exc: object) -> None:
         self._pool.shutdown(cancel_futures=True)
-        for job in self._pending:
-            if job.large:
-                job.large.close()
+        for large in self._open:
+            large.close()
 
     def blocks(self, root: bytes) -> Iterator[Block]:
         """Yield the blocks of a file, folder or link, children before parents; `added` has it afterwards, unless it was left out.
@@ -196,9 +196,10 @@ class ContentAdder:
             self._on_problem(scanned.path, str(error))
             return
         large = _LargeFile(scanned, FileBuilder(self._put, self._profile), source)
+        self._open.add(large)
         step, size = _JOB_BYTES, source.size  # whole chunks of every profile
         if size <= self._profile.chunk_bytes:
-            source.__exit__()
+            self._close(large)
             self._on_problem(scanned.path, "it changed before it was read")
             return
         for start in range(0, size, step):
@@ -272,7 +273,7 @@ class ContentAdder:
             large.problem = large.problem or str(error)
         if not is_last:
             return
-        large.close()
+        self._close(large)
         self._close_folders(large.scanned.path)
         if large.problem:
             self._on_problem(large.scanned.path, large.problem)
@@ -280,6 +281,10 @@ class ContentAdder:
         dag = large.builder.finish(_metadata(large.scanned, self._options))
         self._enter(large.scanned, dag.root, dag.tsize, 0)
         self._tree.size += dag.size
+
+    def _close(self, large: "_LargeFile") -> None:
+        self._open.discard(large)
+        large.close()
 
     def _enter(self, scanned: ScannedFile, cid: CID, tsize: int, size: int) -> None:
         """Put something finished into its folder, or be done when it is the root."""
@@ -335,7 +340,7 @@ class _Leaf(NamedTuple):
     size: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _LargeFile:
     """A file of several leaves, open until its last span is taken; a stream has no source."""
 

@@ -75,7 +75,7 @@ def get_to(
 
 class _Getter:
     def __init__(self, get: Get, advance: Advance) -> None:
-        self._get, self._advance = get, advance
+        self._get, self._advance = _LastBlock(get), advance
         self._report = GetReport()
         self._now_ns = time.time_ns()
         self._mask = _umask()
@@ -208,6 +208,21 @@ class _Getter:
             raise MunimentError(
                 f"the disk has no room for a file of {size:,} bytes: {free:,} are free"
             )
+
+
+class _LastBlock:
+    """Blocks, the last of them kept at hand: a file is asked what it is, and then for its bytes, which most often are that block."""
+
+    def __init__(self, get: Get) -> None:
+        self._get = get
+        self._cid: CID | None = None
+        self._data = b""
+
+    def __call__(self, cid: CID) -> bytes:
+        if cid != self._cid:
+            self._data = self._get(cid)
+            self._cid = cid
+        return self._data
 
 
 _PATH_KINDS = {
