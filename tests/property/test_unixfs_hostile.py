@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muniment.adapters.content import getting
+from muniment.adapters.content.getting import get_to
 from muniment.content import codecs, open_links
 from muniment.content.cid import CID, DAG_PB, RAW
 from muniment.content.dag_pb import MAX_LINKS, PBLink, decode_node, encode_node
@@ -32,7 +34,7 @@ from muniment.content.unixfs import (
 )
 from muniment.content.unixfs.hamt import murmur3_64
 from muniment.content.unixfs.node import decode_unixfs, encode_directory, encode_file
-from muniment.errors import FormatError, IntegrityError, NotFoundError
+from muniment.errors import FormatError, IntegrityError, MunimentError, NotFoundError
 from muniment.testing import hostile
 from muniment.testing.hostile import NOTHING, NOWHERE, LyingStore
 
@@ -557,6 +559,62 @@ class TestNames:
                 resolve(root, b"loop/x", blocks.get_block)
             assert resolve(root, b"loop", blocks.get_block) == cid
             assert describe(cid, blocks.get_block).target == target
+
+
+class TestGetting:
+    """Writing to the file system what a DAG holds."""
+
+    @pytest.mark.parametrize("name", HOSTILE_NAMES)
+    def test_names_that_are_none(self, blocks, tmp_path, name):
+        leaf = hostile.put_node(blocks.put, b"data", RAW)
+        links = [PBLink(leaf, b"!good", 0), PBLink(leaf, name, 0)]
+        bad = hostile.put_node(blocks.put, encode_directory(links))
+        root = hostile.put_node(blocks.put, encode_directory([PBLink(bad, b"sub", 0)]))
+        for place in (bad, root):
+            refused(lambda place=place: get_to(place, tmp_path / "target", blocks.get_block))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_link_and_what_would_go_through_it(self, blocks, tmp_path):
+        """Two entries of one name, a link to elsewhere and a folder, must not write elsewhere."""
+        (tmp_path / "elsewhere").mkdir()
+        link, block = symlink_node(bytes(tmp_path / "elsewhere"))
+        blocks.put(link, block)
+        leaf = hostile.put_node(blocks.put, b"data", RAW)
+        folder = hostile.put_node(blocks.put, encode_directory([PBLink(leaf, b"file", 0)]))
+        links = [PBLink(link, b"d", 0), PBLink(folder, b"d", 0)]
+        root = hostile.put_node(blocks.put, encode_directory(links))
+        refused(lambda: get_to(root, tmp_path / "target", blocks.get_block))
+        assert [path.name for path in tmp_path.rglob("*")] == ["elsewhere"]
+
+    def test_files_without_end(self, blocks, tmp_path):
+        root = hostile.bomb_file(blocks.put)
+        with pytest.raises(MunimentError, match="no room"):
+            get_to(root, tmp_path / "target", blocks.get_block)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("levels", [10, 3])
+    def test_folders_without_end(self, blocks, tmp_path, monkeypatch, levels):
+        monkeypatch.setattr(getting, "MAX_PATHS", 300)
+        root = hostile.bomb_directory(blocks.put, levels)
+        refused(lambda: get_to(root, tmp_path / "target", blocks.get_block))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_folders_too_wide_and_deep(self, blocks, tmp_path, few_links):
+        def link(cid, _level):
+            links = [PBLink(NOTHING, b"n%05d" % number, None) for number in range(3000)]
+            return encode_directory([PBLink(cid, b"a", None), *links])
+
+        root = hostile.chain(blocks.put, 20, link)
+        refused(lambda: get_to(root, tmp_path / "target", blocks.get_block))
+        assert blocks.reads < few_links // 3000 * 2 + 4
+
+    def test_circles(self, tmp_path):
+        for number, (root, lies) in enumerate(hostile.circles()):
+            store = LyingStore(lies)
+            with pytest.raises((MunimentError, OSError)):
+                get_to(root, tmp_path / str(number), store.get)
+            assert store.reads < 10_000
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestTarMetadata:

@@ -24,12 +24,16 @@ from muniment.adapters.restore_target import RestoreTarget
 from muniment.archive.catalog import Kind as PathKind
 from muniment.archive.catalog import ScannedFile
 from muniment.content.cid import CID
+from muniment.content.open_links import OpenLinks
 from muniment.content.unixfs import Info, describe, list_directory, read_file
 from muniment.content.unixfs.node import NO_METADATA, Kind
 from muniment.errors import ConflictError, FormatError, MunimentError
 
 MAX_PATHS = 10_000_000
 """Most paths that one DAG is written out to: folders that are linked again and again make any number of a few blocks."""
+
+MAX_FOLDER_DEPTH = 512
+"""Deepest folder that is written: what removes an unfinished target again goes down level by level, as other programs do."""
 
 _CHECKED_BYTES = 64 * 1024 * 1024
 _MODE_BITS = 0o1777  # not set-user-ID and set-group-ID: see RestoreTarget
@@ -77,6 +81,7 @@ class _Getter:
     def __init__(self, get: Get, advance: Advance) -> None:
         self._get, self._advance = _LastBlock(get), advance
         self._report = GetReport()
+        self._open_links = OpenLinks()
         self._now_ns = time.time_ns()
         self._mask = _umask()
 
@@ -160,6 +165,10 @@ class _Getter:
             info = describe(cid, self._get)
             scanned = self._scanned(path, info)
             if info.kind is Kind.DIRECTORY:
+                if len(levels) > MAX_FOLDER_DEPTH:
+                    raise FormatError(
+                        f"expected folders of at most {MAX_FOLDER_DEPTH} levels, got more"
+                    )
                 target.make_folder(path)
                 told = scanned if info.metadata != NO_METADATA else None
                 levels.append((told, self._entries(cid, path + b"/")))
@@ -171,7 +180,7 @@ class _Getter:
             self._count()
 
     def _entries(self, directory: CID, prefix: bytes) -> Iterator[tuple[bytes, CID]]:
-        for entry in list_directory(directory, self._get):
+        for entry in list_directory(directory, self._get, open_links=self._open_links):
             yield prefix + entry.name, entry.cid
 
     def _pieces(self, cid: CID) -> Iterator[bytes]:
