@@ -4,9 +4,9 @@ A service's home holds::
 
     service.toml                      settings (docs/reference/settings.md)
     service.sqlite3                   accounts, jobs, uploads, pins, events; or they are in PostgreSQL
-    organizations/<organization_id>/  an archive home, as `muniment init` makes one, and
-        incoming/                     uploads that still arrive
-        uploads/                      uploaded files that wait to be archived
+    organizations/<organization_id>/  an archive home, as `muniment init` makes one
+    incoming/<organization_id>/       uploads that still arrive
+    uploads/<organization_id>/        uploaded files that wait to be archived
 """
 
 import os
@@ -70,8 +70,8 @@ class Service:
         return Receiver(
             SqlUploads(self.database),
             lambda organization_id: UploadFiles(
-                self.organization_home(organization_id) / INCOMING,
-                self.organization_home(organization_id) / UPLOADS,
+                self.home / INCOMING / organization_id,
+                self.home / UPLOADS / organization_id,
             ),
             lambda at: time.strftime("%Y-%m-%d", time.gmtime(at)).encode(),
         )
