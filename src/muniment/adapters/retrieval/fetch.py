@@ -45,8 +45,6 @@ _LOOK_NODES, _LOOK_LEAVES = 16, 256
 _WANTS = 1024
 """Wants from which on the walk waits: what is not yet wanted takes less room."""
 _MAX_LOST = 1000
-_MAX_FAILURES_OF_BLOCK = 2
-"""How often a source may fail to give one block until it is not asked for that one any more."""
 _MAX_CAR_WANTED = 100_000
 
 
@@ -60,8 +58,9 @@ class FetchLimits:
         car_bytes: Most bytes asked for in one CAR; larger parts of a DAG are fetched block by block, from all sources at once.
         batch_bytes: Bytes put into the store at once; twice this is held in memory at most, beside one block for each connection.
         hedge_s: After how many seconds a second source is asked for a block, when there is nothing else to do.
-        failures: Failures in a row that a source may have.
+        failures: Failures in a row that a source may have, and failures to give one block until it is not asked for that any more.
         misses: Blocks in a row that a source may not have.
+        backoff_s: For how long a source is left alone after a failure; doubled with each further one in a row.
         max_wait_s: For how long a source that asks to be left alone is waited for.
         waiting_nodes: Places of the DAG that wait to be looked at; a DAG that needs more is refused.
         known_nodes: Inner nodes that are remembered; a DAG that has more is refused.
@@ -74,6 +73,7 @@ class FetchLimits:
     hedge_s: float = 5.0
     failures: int = 5
     misses: int = 64
+    backoff_s: float = 0.5
     max_wait_s: float = 60.0
     waiting_nodes: int = 1_000_000
     known_nodes: int = 2_000_000
@@ -221,6 +221,7 @@ class _Fetch:
                 source,
                 max_failures=limits.failures,
                 max_misses=limits.misses,
+                backoff_s=limits.backoff_s,
                 max_wait_s=limits.max_wait_s,
             )
             for source in sources
@@ -401,19 +402,22 @@ class _Fetch:
         while not standing.is_dropped:
             want = self._next_want(standing)
             if want is None:
-                await self._wait()
+                await self._wait(standing.rest_s if standing.rest_s > 0 else _TICK_S)
                 continue
             want.askers.add(standing)
             want.asked_at = began_at = time.monotonic()
             standing.requests += 1
+            is_block = not want.by_car  # what a source cannot give as a CAR, it may still have
             try:
-                await (self._ask_car if want.by_car else self._ask_block)(standing, want)
+                await (self._ask_block if is_block else self._ask_car)(standing, want)
             except NotHeldError as error:
-                standing.missed(str(error))
-                want.refused.add(standing)
+                if is_block:
+                    standing.missed(str(error))
+                    want.refused.add(standing)
             except UnavailableError as error:
                 standing.failed(str(error), began_at, error.retry_after_s)
-                want.failures[standing] = want.failures.get(standing, 0) + 1
+                if is_block:
+                    want.failures[standing] = want.failures.get(standing, 0) + 1
             except UnsupportedError:
                 standing.gives_cars = False
             except MisbehaviorError as error:
@@ -428,7 +432,7 @@ class _Fetch:
         if standing.rest_s > 0 or self._unsaved_bytes >= 2 * self._limits.batch_bytes:
             return None
         for position, want in enumerate(self._again):
-            if not _has_refused(standing, want):
+            if not self._has_refused(standing, want):
                 return self._again.pop(position)
         while self._fresh:
             want = self._fresh.pop()
@@ -443,7 +447,7 @@ class _Fetch:
         for want in self._wants.values():
             if want.by_car or len(want.askers) != 1 or want.asked_at > slow_since:
                 continue
-            if standing not in want.askers and not _has_refused(standing, want):
+            if standing not in want.askers and not self._has_refused(standing, want):
                 return want
         return None
 
@@ -526,6 +530,9 @@ class _Fetch:
             self._again.append(want)
             self._check_lost()
 
+    def _has_refused(self, standing: Standing, want: _Want) -> bool:
+        return standing in want.refused or want.failures.get(standing, 0) >= self._limits.failures
+
     def _check_lost(self) -> None:
         """Give up what no source gives.
 
@@ -535,7 +542,7 @@ class _Fetch:
         asked = [standing for standing in self._standings if not standing.is_dropped]
         if not asked:
             raise self._failed("no source is left")
-        for want in [w for w in self._again if all(_has_refused(s, w) for s in asked)]:
+        for want in [w for w in self._again if all(self._has_refused(s, w) for s in asked)]:
             self._again.remove(want)
             self._settle(want)
             self._lost.append(want)
@@ -580,11 +587,13 @@ class _Fetch:
             wanted = len(self._wants) + len(self._waiting)
             self._progress(FetchProgress(self._blocks, self._bytes, self._present, wanted))
 
-    async def _wait(self) -> None:
+    async def _wait(self, at_most_s: float = _TICK_S) -> None:
         """Wait until something changes, or for a moment."""
         changed = self._changed
+        # Not `wait_for`: until Python 3.12 it can lose a cancellation that comes together with the change.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), _TICK_S)
+            async with asyncio.timeout(min(at_most_s, _TICK_S)):
+                await changed.wait()
 
     def _notify(self) -> None:
         self._changed.set()
@@ -639,10 +648,6 @@ def _verifiable(nodes: list[Node]) -> list[Node]:
                 f"{node.cid} cannot be verified: unknown hash function 0x{node.cid.hash_function:x}"
             )
     return nodes
-
-
-def _has_refused(standing: Standing, want: _Want) -> bool:
-    return standing in want.refused or want.failures.get(standing, 0) >= _MAX_FAILURES_OF_BLOCK
 
 
 async def _end_by(

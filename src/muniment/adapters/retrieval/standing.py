@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from muniment.adapters.retrieval.ports import Source
 
-FIRST_BACKOFF_S = 0.5
-
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
@@ -43,6 +41,7 @@ class Standing:
         source: The source.
         max_failures: How many failures in a row it may have.
         max_misses: How many blocks in a row it may not have.
+        backoff_s: For how long it is left alone after its first failure; doubled with each further one in a row.
         max_wait_s: For how long it is waited for at most.
         clock: Seconds, monotonic.
     """
@@ -53,6 +52,7 @@ class Standing:
         *,
         max_failures: int,
         max_misses: int,
+        backoff_s: float,
         max_wait_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,6 +65,7 @@ class Standing:
         self._misses_in_row = self._failures_in_row = 0
         self._max_failures = max_failures
         self._max_misses = max_misses
+        self._backoff_s = backoff_s
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._rests_until = 0.0
@@ -101,7 +102,7 @@ class Standing:
         if self._failures_in_row >= self._max_failures:
             self._drop(f"failed {self._failures_in_row} times in a row: {problem}")
         if wait_s is None:
-            wait_s = min(FIRST_BACKOFF_S * 2 ** (self._failures_in_row - 1), self._max_wait_s)
+            wait_s = min(self._backoff_s * 2 ** (self._failures_in_row - 1), self._max_wait_s)
         if wait_s > self._max_wait_s:
             self._drop(f"wants to be left alone for {wait_s:.0f} s: {problem}")
         self._rests_until = max(self._rests_until, self._clock() + wait_s)
