@@ -635,7 +635,7 @@ class TestTarMetadata:
         made = b"".join(tar_stream(root, "root", blocks.get_block))
         with tarfile.open(fileobj=io.BytesIO(made)) as archive:
             members = archive.getmembers()
-        assert [member.mode for member in members] == [mode or 0o755, mode or 0o644, mode or 0o644]
+        assert [member.mode for member in members] == [mode or 0o755, mode or 0o644, 0o777]
         for member in members:
             assert member.mtime == pytest.approx((mtime_ns or 0) / 10**9, rel=1e-15, abs=1e-6)
 

@@ -1,6 +1,7 @@
 """A UnixFS file or directory as a TAR stream (IPIP-288): POSIX pax format, no owners; modes and times where the nodes say them.
 
-Where they do not, modes are 0755 for directories and 0644 for all else, and the time is 1970, so that equal content is equal bytes.
+Where they do not, modes are 0755 for directories and 0644 for files (0777 for all links, whose modes mean nothing); the time is 1970,
+so that equal content is equal bytes.
 
 Entries of hostile directories can be called `..` or `a/b`. A name that leads to a place inside the root is written as that place;
 one that leads outside, to the directory itself or one above it, or through a symbolic link of the same archive, ends the stream.
@@ -26,7 +27,8 @@ MAX_SYMLINK_CHARS = 32 << 20
 """Characters of the places of all symbolic links of one archive, which have to be remembered."""
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _RECORD_BYTES = tarfile.RECORDSIZE
-_DEFAULT_MODES = {Kind.DIRECTORY: 0o755}
+_LINK_MODE = 0o777
+_DEFAULT_MODES = {Kind.DIRECTORY: 0o755, Kind.FILE: 0o644}
 _NS = 1_000_000_000
 
 
@@ -114,7 +116,7 @@ class _TarStream:
     def _header(self, path: str, info: Info) -> bytes:
         member = tarfile.TarInfo(path)
         member.type, member.size = _TYPES[info.kind], info.size
-        member.mode = info.metadata.mode or _DEFAULT_MODES.get(info.kind, 0o644)
+        member.mode = _mode(info)
         member.linkname = info.target.decode("utf-8", "surrogateescape")
         if info.metadata.mtime_ns is not None:
             member.mtime, fraction_ns = divmod(info.metadata.mtime_ns, _NS)
@@ -123,6 +125,12 @@ class _TarStream:
         header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
         self._written_bytes += len(header)
         return header
+
+
+def _mode(info: Info) -> int:
+    if info.kind is Kind.SYMLINK:
+        return _LINK_MODE
+    return info.metadata.mode or _DEFAULT_MODES[info.kind]
 
 
 _TYPES = {
