@@ -188,6 +188,15 @@ def test_disclosed_fields_are_those_of_the_records(commits):
     assert files[-1].fields == {}
 
 
+def test_a_copy_out_of_a_commit_of_another_organisation_is_refused(commits, check_commit):
+    first, second = (expected["commit_id"] for expected in INDEX["good"][:2])
+    path = commits / first / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"id":"example"', b'"id":"another"'))
+    keyring = Keyring.decode((commits / f"{second}.keys").read_bytes(), second)
+    with pytest.raises(FormatError, match="is of organisation 'another', not 'example'"):
+        check_commit(commits / second, keyring=keyring)
+
+
 def spoil(commits, case):
     folder = commits / FIRST
     for name in case["removes"]:

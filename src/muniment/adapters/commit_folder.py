@@ -96,14 +96,16 @@ class SiblingCommits:
 
     def __init__(self, folder: CommitFolder) -> None:
         self._parent = folder.path.parent
-        self._tars = {folder.commit_id: TarView(folder, read_manifest(folder))}
+        manifest = read_manifest(folder)
+        self._organization_id = manifest.organization.id
+        self._tars = {folder.commit_id: TarView(folder, manifest)}
 
     def open_member(self, place: ContentPlace) -> Callable[[int], bytes]:
         """Return a reader of the member at `place`.
 
         Raises:
             MissingDataError: Its commit is not beside this one.
-            FormatError: That leaf's member does not lie there.
+            FormatError: That leaf's member does not lie there, or the commit is another organisation's.
         """
         tar = self._tars.get(place.commit_id)
         if tar is None:
@@ -113,7 +115,13 @@ class SiblingCommits:
                     f"the content lies in commit {place.commit_id}, which is not here"
                 )
             folder = CommitFolder(path)
-            tar = self._tars[place.commit_id] = TarView(folder, read_manifest(folder))
+            manifest = read_manifest(folder)
+            if manifest.organization.id != self._organization_id:
+                raise FormatError(
+                    f"the content is said to lie in commit {place.commit_id}, but that is of organisation "
+                    f"{manifest.organization.id!r}, not {self._organization_id!r}"
+                )
+            tar = self._tars[place.commit_id] = TarView(folder, manifest)
         start = place.offset - tarball.BLOCK_BYTES
         header = tarball.header(place.leaf, place.sealed_size)
         if start < 0 or tar.read(start, tarball.BLOCK_BYTES) != header:
