@@ -95,6 +95,8 @@ def test_add_prints_cids_and_pins(desk, tree):
     (added,) = answer["added"]
     assert added["cid"] == second.split()[0]
     assert (added["paths"], added["bytes"], answer["new_blocks"]) == (6, 3_072_019, 0)
+    desk.run("add", tree)  # without a name, it keeps the one that it has
+    desk.run("pin", added["cid"])
     assert {pin["name"] for pin in desk.json("pins")["pins"]} == {"", "papers"}
 
 
@@ -330,7 +332,7 @@ def test_pinning(desk, tree):
     cid = desk.add(tree, "--no-pin")
     answer = desk.json("pin", f"{cid}/sub", "--name", "below")
     below = answer["pinned"][0]["cid"]
-    assert list(answer["pinned"][0]) == ["cid", "name", *SURVEY]
+    assert list(answer["pinned"][0]) == ["cid", *SURVEY]
     assert desk.text("pins") == f"{below}  below\n"
     assert desk.json("unpin", below)["unpinned"] == [below]
     desk.run("unpin", below, code=3)

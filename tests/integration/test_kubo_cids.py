@@ -13,7 +13,8 @@ import pytest
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.adapters.content.adding import AddOptions, ContentAdder
 from muniment.adapters.content.exporting import write_car
-from muniment.adapters.content.importing import import_car, pin_roots
+from muniment.adapters.content.importing import import_car
+from muniment.adapters.content.pinning import pin_roots
 from muniment.content.cid import CID, RAW
 from muniment.content.dag_pb import PBLink
 from muniment.content.dag_scope import select_blocks
@@ -310,7 +311,7 @@ def test_we_import_cars_of_kubo(kubos, profile, tree, tmp_path, version):
         with open(tmp_path / "tree.car", "rb") as stream:
             report = import_car(stream, store, worker_count=2)
         assert report.version == version
-        (imported,) = pin_roots(report.roots, store, "")
+        (imported,) = pin_roots(report.roots, store)
         assert (str(imported.cid), imported.missing, imported.pinned) == (root, None, True)
         (large,) = (
             entry.cid

@@ -13,7 +13,8 @@ from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.adapters.content.adding import AddOptions, ContentAdder
 from muniment.adapters.content.exporting import write_car
 from muniment.adapters.content.getting import get_to
-from muniment.adapters.content.importing import import_car, pin_roots
+from muniment.adapters.content.importing import import_car
+from muniment.adapters.content.pinning import pin_roots
 from muniment.content import car
 from muniment.content.cid import CID, RAW, verify_block
 from muniment.content.completeness import CompletenessCheck, survey_dag
@@ -116,7 +117,7 @@ def test_a_damaged_car_is_refused_or_what_is_stored_is_whole(data):
         except IntegrityError:
             assert list(store.pins()) == []
         else:
-            for root in pin_roots(report.roots, store, ""):
+            for root in pin_roots(report.roots, store):
                 assert root.pinned == (root.missing is None)
         for cid in store.cids():
             verify_block(cid, store.get(cid))

@@ -7,7 +7,8 @@ import pytest
 
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.adapters.content.exporting import write_car
-from muniment.adapters.content.importing import import_car, pin_roots
+from muniment.adapters.content.importing import import_car
+from muniment.adapters.content.pinning import pin_roots
 from muniment.content import car
 from muniment.content.cid import CID, DAG_PB, IDENTITY, RAW
 from muniment.content.completeness import CompletenessCheck, survey_dag
@@ -47,7 +48,7 @@ def car_of(roots, blocks):
     return stream.getvalue()
 
 
-def imported(data, store, name=""):
+def imported(data, store, name=None):
     report = import_car(io.BytesIO(data), store, worker_count=2)
     return report, pin_roots(report.roots, store, name)
 
@@ -80,11 +81,11 @@ def test_an_incomplete_root_is_named_and_not_pinned_until_the_rest_is_there(stor
     _report, ((cid, missing, pinned),) = imported(car_of([root], rest.items()), store)
     assert (cid, missing.cid, pinned) == (root, lost, False)
     assert list(store.pins()) == []
-    (settled,) = pin_roots([root], store, "", incomplete=True)
+    (settled,) = pin_roots([root], store, incomplete=True)
     assert settled.pinned
     store.unpin(root)
     import_car(io.BytesIO(car_of([], [(lost, blocks[lost])])), store)
-    assert pin_roots([root], store, "")[0] == (root, None, True)
+    assert pin_roots([root], store)[0] == (root, None, True)
 
 
 def test_a_root_that_is_in_no_car_is_incomplete(store):

@@ -27,7 +27,7 @@ TYPED = {
     "muniment keys check-recovery-kit": f"{_KIT_SECRET} | muniment keys check-recovery-kit",
     "muniment keys recover": f"{_KIT_SECRET} | muniment keys recover",
 }
-COMPLAINTS = ("\nmuniment: ", "\nFAIL ", " could not be ")
+COMPLAINTS = ("\nmuniment: ", "\nFAIL ", " could not be ", " root incomplete: ")
 """What a command says that ends with another exit code than 0."""
 
 # What a reader has already where a document begins.
@@ -37,8 +37,10 @@ printf 'Dear Ana,\\n' >letters/1994/ana.txt
 seq 1 2000 >letters/names.csv
 head -c 60000 /dev/zero | tr '\\0' x >letters/scan.jpg
 """
-ARCHIVE = f"""{LETTERS}
+NEW_HOME = f"""{LETTERS}
 muniment init -q --organization-id casa --name 'Casa de la Memoria' --recovery-kit kit.html
+"""
+ARCHIVE = f"""{NEW_HOME}
 muniment archive -q letters
 """
 BACKUP = """
@@ -55,6 +57,7 @@ DOCUMENTS = {
     "docs/runbooks/damaged-commit.md": ARCHIVE,
     "docs/runbooks/lost-or-stolen-key.md": ARCHIVE,
     "docs/runbooks/machine-gone.md": ARCHIVE + BACKUP,
+    "docs/guides/content.md": NEW_HOME,
 }
 
 PLACEHOLDERS = (

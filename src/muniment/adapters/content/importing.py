@@ -1,4 +1,4 @@
-"""Importing CARs: every block verified on its way into the store, roots pinned when their DAGs are complete.
+"""Importing CARs: every block verified on its way into the store.
 
 Blocks are stored batch by batch, each batch durably. When a CAR turns out to be damaged, the whole blocks before the damage stay in the
 store without a pin, where they harm nobody: an import of the mended file finds them, and collecting garbage removes them.
@@ -8,13 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.content.car import CarReader, Readable, Section
-from muniment.content.cid import CID, IDENTITY, verify_block
-from muniment.content.completeness import CompletenessCheck, Missing
-from muniment.content.links import has_links
+from muniment.content.cid import CID, verify_block
 
 _JOB_BYTES = 4 * 1024 * 1024
 _JOB_BLOCKS = 512
@@ -32,14 +29,6 @@ class ImportReport:
     blocks: int
     size_bytes: int
     new_blocks: int
-
-
-class ImportedRoot(NamedTuple):
-    """A root, a block that its DAG lacks in the store (None: it is complete), and whether it was pinned."""
-
-    cid: CID
-    missing: Missing | None
-    pinned: bool
 
 
 def import_car(
@@ -68,28 +57,6 @@ def import_car(
         new = store.put_many(blocks, verify=False)
     roots = tuple(dict.fromkeys(reader.roots))
     return ImportReport(reader.version, roots, counted.blocks, counted.size_bytes, new)
-
-
-def pin_roots(
-    roots: Iterable[CID], store: EmbeddedBlockStore, name: str | None, *, incomplete: bool = False
-) -> list[ImportedRoot]:
-    """Look which roots are complete in the store, and pin those.
-
-    Args:
-        roots: The roots.
-        store: Where they are.
-        name: Name of the pins, perhaps empty; None pins nothing.
-        incomplete: Pin the others as well.
-    """
-    check = CompletenessCheck(store)
-    imported = []
-    for root in dict.fromkeys(roots):
-        missing = check.first_missing(root)
-        pinned = name is not None and (missing is None or incomplete)
-        if pinned and (root.hash_function != IDENTITY or has_links(root)):
-            store.pin(root, name or "")  # an identity CID without links keeps itself
-        imported.append(ImportedRoot(root, missing, pinned))
-    return imported
 
 
 class _Counted:

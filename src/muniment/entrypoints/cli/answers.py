@@ -204,7 +204,7 @@ ANSWERS: dict[str, dict[str, str]] = {
         "sources": "list: `name`, `blocks`, `bytes`, `requests`, `misses` (did not have it), `failures`, `lies`, `dropped`, `problem`",
     },
     "content pin": {
-        "pinned": "list: `cid`, `name`, and the keys from `complete` on of `content stat`",
+        "pinned": "list: `cid`, and the keys from `complete` on of `content stat`",
     },
     "content unpin": {"unpinned": "list of CIDs"},
     "content pins": {"pins": "list: `cid`, `name`"},

@@ -47,7 +47,7 @@ _STDIN = "-"
 @click.option("--preserve-mtime", is_flag=True, help="Store modification times; this changes CIDs.")
 @click.option("-n", "--only-cid", is_flag=True, help="Only compute the CIDs; nothing is stored.")
 @click.option("--no-pin", is_flag=True, help="Do not pin; `store gc` will remove it.")
-@click.option("--name", default="", metavar="TEXT", help="Name of the pin.")
+@click.option("--name", metavar="TEXT", help="Name of the pin.")
 @store_option
 @pass_session
 def add(
@@ -60,7 +60,7 @@ def add(
     preserve_mtime: bool,
     only_cid: bool,
     no_pin: bool,
-    name: str,
+    name: str | None,
     folder: Path | None,
 ) -> None:
     """Add files, folders and links, or standard input (PATH `-`), and pin them.
@@ -93,7 +93,7 @@ def add(
                 pass
         else:
             with open_store(session, folder) as store:
-                new_blocks = _store(store, blocks, adder, None if no_pin else name)
+                new_blocks = _store(store, blocks, adder, name, pin=not no_pin)
     _report(session, adder.added, new_blocks, problems, stored=not only_cid)
 
 
@@ -138,13 +138,21 @@ def _blocks(adder: "ContentAdder", roots: list[bytes], *, wraps: bool) -> "Itera
 
 
 def _store(
-    store: "EmbeddedBlockStore", blocks: "Iterator[Block]", adder: "ContentAdder", pin: str | None
+    store: "EmbeddedBlockStore",
+    blocks: "Iterator[Block]",
+    adder: "ContentAdder",
+    name: str | None,
+    *,
+    pin: bool,
 ) -> int:
-    """Store the blocks, and pin what they are if `pin` gives a name for that (which may be empty)."""
+    from muniment.adapters.content.pinning import Pinner  # noqa: PLC0415  # costs start-up time
+
     with store.hold():
         new_blocks = store.put_many(blocks, verify=False)
-        for added in adder.added if pin is not None else ():
-            store.pin(added.cid, pin or "")
+        if pin:
+            pinner = Pinner(store)
+            for added in adder.added:
+                pinner.pin(added.cid, name)
     return new_blocks
 
 

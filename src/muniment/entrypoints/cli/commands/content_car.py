@@ -22,7 +22,8 @@ from muniment.errors import IntegrityError, MissingDataError, UsageError
 
 if TYPE_CHECKING:
     from muniment.adapters.block_store import EmbeddedBlockStore
-    from muniment.adapters.content.importing import ImportedRoot, ImportReport
+    from muniment.adapters.content.importing import ImportReport
+    from muniment.adapters.content.pinning import ImportedRoot
     from muniment.content.dag_scope import EntityBytes, Scope
 
 _STDIN = _STDOUT = "-"
@@ -32,7 +33,7 @@ _BUFFER_BYTES = 1 << 20
 @click.command(cls=Command, name="import", short_help="Store the blocks of CAR files.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.option("--no-pin", is_flag=True, help="Do not pin the roots.")
-@click.option("--name", default="", metavar="TEXT", help="Name of the pins.")
+@click.option("--name", metavar="TEXT", help="Name of the pins.")
 @click.option(
     "--allow-incomplete",
     is_flag=True,
@@ -44,7 +45,7 @@ def import_(
     session: Session,
     files: tuple[str, ...],
     no_pin: bool,
-    name: str,
+    name: str | None,
     allow_incomplete: bool,
     folder: Path | None,
 ) -> None:
@@ -53,7 +54,7 @@ def import_(
     Every block is verified before it is stored. A root whose DAG still lacks blocks when all files are read is named and not
     pinned, and the exit code is 4; its blocks stay until `store gc`, so that a later import can complete them.
     """
-    from muniment.adapters.content.importing import pin_roots  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.content.pinning import pin_roots  # noqa: PLC0415  # costs start-up time
 
     if files.count(_STDIN) > 1:
         raise UsageError("standard input can be read once only")
@@ -62,7 +63,7 @@ def import_(
             reports = [(file, _import(file, store, progress)) for file in files]
         # Only now: the DAG of one file's root may be completed by the next file.
         roots = [root for _file, report in reports for root in report.roots]
-        pinned = pin_roots(roots, store, None if no_pin else name, incomplete=allow_incomplete)
+        pinned = pin_roots(roots, store, name, pin=not no_pin, incomplete=allow_incomplete)
     _report_import(session, reports, pinned, allow_incomplete=allow_incomplete)
 
 

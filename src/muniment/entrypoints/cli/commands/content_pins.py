@@ -20,14 +20,14 @@ from muniment.errors import MissingDataError, NotFoundError, UsageError
 
 @click.command(cls=Command, name="pin", short_help="Keep DAGs from being collected as garbage.")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--name", default="", metavar="TEXT", help="Name of the pins.")
+@click.option("--name", metavar="TEXT", help="Name of the pins.")
 @click.option("--allow-incomplete", is_flag=True, help="Pin DAGs that lack blocks, too.")
 @store_option
 @pass_session
 def pin(
     session: Session,
     paths: tuple[str, ...],
-    name: str,
+    name: str | None,
     allow_incomplete: bool,
     folder: Path | None,
 ) -> None:
@@ -35,17 +35,19 @@ def pin(
 
     Nothing is fetched: a DAG that lacks blocks is not pinned, nor are those after it.
     """
-    from muniment.content.completeness import survey_dag  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.content.pinning import Pinner  # noqa: PLC0415  # costs start-up time
+    from muniment.content.completeness import survey_dag  # noqa: PLC0415
 
     pinned = []
     with open_store(session, folder) as store, store.hold():
+        pinner = Pinner(store)
         for path in paths:
             cid = resolve_target(path, store).cid
             survey = survey_dag(cid, store)
             if survey.missing_blocks and not allow_incomplete:
                 raise MissingDataError(f"{cid} was not pinned{missing_words(survey)}")
-            store.pin(cid, name)
-            pinned.append({"cid": str(cid), "name": plain(name)} | survey_view(survey))
+            pinner.pin(cid, name)
+            pinned.append({"cid": str(cid)} | survey_view(survey))
             session.say(f"{cid}  {count(survey.blocks, 'block')}{missing_words(survey)}")
     session.answer({"pinned": pinned})
 
