@@ -29,7 +29,7 @@ from muniment.errors import MunimentError
 from muniment.testing import hostile
 
 MIB = 1 << 20
-MAX_MEMORY_BYTES = 400 * MIB
+MAX_MEMORY_BYTES = 256 * MIB
 STREAM_LIMIT_BYTES = 8 * MIB
 STALL_S = 1.0
 
