@@ -18,6 +18,7 @@ from granian.server.embed import Server
 
 from muniment.entrypoints.gateway.active import Active, ActiveCounts
 from muniment.entrypoints.gateway.asgi import GatewayApp
+from muniment.entrypoints.gateway.memory import keep_freed_memory
 from muniment.entrypoints.gateway.tunnel import Tunnel
 from muniment.entrypoints.gateway.workers import Workers
 from muniment.errors import UsageError
@@ -70,6 +71,7 @@ def serve(
     listen = replace(listen, port=_free_port(listen.host, listen.port))
     url = f"{'https' if tls else 'http'}://{_shown(listen.host)}:{listen.port}"
     counts = ActiveCounts(workers)
+    keep_freed_memory()
 
     def work(process: int, on_worker_ready: Callable[[], None], parent: int | None) -> None:
         with open_app(Active(counts, process)) as app:
