@@ -45,6 +45,7 @@ _LOOK_NODES, _LOOK_LEAVES = 16, 256
 _WANTS = 1024
 """Wants from which on the walk waits: what is not yet wanted takes less room."""
 _MAX_LOST = 1000
+_MAX_WALKS = 16
 _MAX_CAR_WANTED = 100_000
 
 
@@ -98,7 +99,7 @@ class FetchReport:
         cid: Where the path leads: what is complete in the store now.
         blocks: Blocks that were fetched.
         bytes: Their bytes.
-        present_blocks: Blocks that the store had before.
+        present_blocks: Blocks that the store had before; one that hangs in several places counts each time.
         missing_blocks: Blocks that no source gave.
         duration_s: How long it took.
         sources: What came of each source.
@@ -270,6 +271,19 @@ class _Fetch:
         """Go the path, then walk everything below its end."""
         _verifiable([Node(self._root)])
         self._target = (await self._resolve(path)).cid
+        for number in range(_MAX_WALKS):
+            blocks, present = self._blocks, self._present
+            await self._walk()
+            self._present = present if number else self._present
+            if self._lost:
+                raise self._lost_error()
+            if self._blocks == blocks:
+                return  # a walk that lacked nothing: this alone says that all is there
+        raise self._failed("the store does not keep what was fetched")
+
+    async def _walk(self) -> None:
+        """Walk everything below the target once, until what it lacks has come or is lost."""
+        self._known.clear()
         self._waiting.append(Node(self._target))
         while self._waiting or self._families or self._wants or self._unsaved:
             if self._families:
@@ -278,8 +292,6 @@ class _Fetch:
                 await self._look()
             else:
                 await self._wait()
-        if self._lost:
-            raise self._lost_error()
 
     async def _resolve(self, path: Sequence[bytes]) -> Resolution:
         """Follow the path with what the store has, and fetch what that lacks, one block after another."""
@@ -470,9 +482,10 @@ class _Fetch:
             async with aclosing(standing.source.subtree(top.cid)) as blocks:
                 async for cid, data in blocks:
                     size += len(data)
-                    node = expected.pop(cid.to_v1().raw, None)
+                    node = expected.get(cid.to_v1().raw)
                     if node is not None:
                         _verify(cid, data)
+                        del expected[node.key]
                         self._keep(standing, node, data)
                         taken.add(node.key)
                         below = scope_children(node, data, "all") if has_links(cid) else []
