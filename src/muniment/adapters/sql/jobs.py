@@ -63,6 +63,7 @@ class SqlJobs(SqlStore):
         database: A database with the tables of `job_rows`.
         on_change: Told of every change, inside its transaction.
         clock: The time in microseconds since 1970; by default by the database's own clock, so that the clocks of machines may differ.
+        entropy: Returns so many random bytes.
     """
 
     def __init__(
@@ -70,10 +71,12 @@ class SqlJobs(SqlStore):
         database: Database,
         on_change: OnChange | None = None,
         clock: Callable[[Statements], int] = Statements.now,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         super().__init__(database)
         self._on_change = on_change
         self._now = clock
+        self._entropy = entropy
         self._last_served: str | None = None
 
     def enqueue(self, new: NewJob, *, within: Statements | None = None) -> Job:
@@ -84,7 +87,13 @@ class SqlJobs(SqlStore):
             run_at = now + _us(new.delay_s)
             # A place of a concurrency key is given out later, by a worker: the caller's transaction locks nothing that others need.
             phase = "ready" if run_at <= now and new.concurrency_key is None else "delayed"
-            names = (new_job_id(now, os.urandom(8)), new.organization_id, new.kind, payload, phase)
+            names = (
+                new_job_id(now, self._entropy(8)),
+                new.organization_id,
+                new.kind,
+                payload,
+                phase,
+            )
             key = (new.concurrency_key, new.concurrency_limit, new.unique_key)
             numbers = (new.priority, run_at, new.max_attempts)
             added = statements.rows(_INSERT, *names, *numbers, *key, now)
@@ -173,6 +182,7 @@ class SqlJobs(SqlStore):
             with self._writing() as statements:
                 ready |= job_queue.promote(statements, self._now(statements)) > 0
         claimed: list[Job] = []
+        ready |= silent  # one that ends instead of being taken over leaves a place to another
         while silent and len(claimed) < limit:
             silent = self._take_over(worker, wanted, lease_s, claimed)
         if ready and len(claimed) < limit:
