@@ -105,6 +105,15 @@ def test_what_is_no_record_is_refused(record):
         verify_record(record, NAME, NOW)
 
 
+def test_a_record_has_at_most_ten_kibibytes():
+    """The largest is read; the same with one byte more in a field that nobody knows is not."""
+    room = MAX_RECORD_BYTES - len(make()) - 3
+    assert len(make(extra=field(15, bytes(room)))) == MAX_RECORD_BYTES == 10 * 1024
+    assert verify_record(make(extra=field(15, bytes(room))), NAME, NOW).sequence == 3
+    with pytest.raises(FormatError, match="at most"):
+        verify_record(make(extra=field(15, bytes(room + 1))), NAME, NOW)
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused(data):
     with pytest.raises(IntegrityError):
