@@ -53,8 +53,10 @@ fi
 if ! .venv/bin/uv --version 2>/dev/null | grep -qF " $UV_VERSION"; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
 fi
+groups=(--no-default-groups)
+if [ "${1:-}" = test ]; then groups=(); fi
 # --inexact keeps uv itself in the environment; compiled bytecode makes every start faster by half a second.
-UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --frozen --inexact --compile-bytecode --quiet
+UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --frozen --inexact --compile-bytecode --quiet "${groups[@]}"
 .venv/bin/python -m compileall -q src
 if [ "${1:-}" = test ]; then
     .venv/bin/python -m muniment.testing.node tests/javascript
