@@ -86,6 +86,14 @@ def count(pieces):
     return sum(1 for _ in pieces)
 
 
+def make_bomb():
+    blocks = Blocks()
+    return blocks, hostile.bomb_file(blocks.put)
+
+
+BOMB = make_bomb()
+
+
 class TestBombs:
     def test_a_file_is_read_as_far_as_it_is_wanted(self, blocks):
         root = hostile.bomb_file(blocks.put)
@@ -113,11 +121,11 @@ class TestBombs:
         assert 1 <= count(select_blocks([], root, blocks.get_block, "entity")) <= len(blocks)
         assert blocks.reads <= len(blocks)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(st.integers(-(10**18), 10**18), st.integers(-(10**18), 10**18) | st.none())
     def test_any_part_of_a_file_in_a_car_is_small_work(self, first, last):
-        blocks = Blocks()
-        root = hostile.bomb_file(blocks.put)
+        blocks, root = BOMB
+        blocks.reads = 0
         found = list(select_blocks([], root, blocks.get_block, "entity", EntityBytes(first, last)))
         assert {cid for cid, _ in found} <= set(blocks)
         assert len(found) == len({cid for cid, _ in found})
@@ -461,6 +469,7 @@ class TestSizes:
         refused(lambda: b"".join(read_file(root, blocks.get_block, size - 1)))
         refused(lambda: list(select_blocks([], root, blocks.get_block, "entity")))
 
+    @settings(deadline=None)
     @given(
         st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 9), max_size=4),
         st.integers(0, 40),
@@ -524,6 +533,7 @@ class TestNames:
         if name != b"../x":  # that is a place inside of the root
             refused(lambda: b"".join(tar_stream(root, "root", blocks.get_block)))
 
+    @settings(deadline=None)
     @given(st.lists(st.sampled_from([b"a", b"b", b"..", b"a/b", b"a/../b", b"../b", b"/a"]), max_size=4, unique=True), st.data())  # fmt: skip
     def test_no_tar_writes_outside_of_its_root(self, names, data):
         """Whatever the names and links, what is extracted lies below the root, and nothing goes through a link."""
@@ -618,6 +628,7 @@ class TestGetting:
 
 
 class TestTarMetadata:
+    @settings(deadline=None)
     @given(
         st.none() | st.integers(1, 0o7777),
         st.none()
@@ -647,10 +658,12 @@ class TestGarbage:
         [PBLink(NOTHING, b"", 0), PBLink(NOWHERE, b"", 9)], [0, 9], Metadata(0o644, -5)
     )
 
+    @settings(deadline=None)
     @given(st.binary(max_size=200))
     def test_any_bytes_are_a_node_or_refused(self, data):
         self.read_everything(data)
 
+    @settings(deadline=None)
     @given(st.data())
     def test_any_change_of_an_honest_node(self, data):
         shard = hostile.shard_node(
