@@ -10,6 +10,8 @@ A service's home holds::
 """
 
 import os
+import secrets
+import socket
 import time
 from functools import cached_property
 from pathlib import Path
@@ -20,15 +22,22 @@ from muniment.accounts.organizations import Act, Organization
 from muniment.accounts.permissions import Permission, Role
 from muniment.accounts.quotas import NO_LIMIT, Quota
 from muniment.adapters.sql.accounts import SqlAccounts
+from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.service import open_service_database
 from muniment.adapters.sql.uploads import SqlUploads
 from muniment.adapters.upload_files import UploadFiles
 from muniment.archive import manifest
 from muniment.bootstrap import Archive, create_archive
+from muniment.errors import ConflictError
+from muniment.jobs.handlers import Handlers, pruning
+from muniment.jobs.run import Run
+from muniment.jobs.schedules import Schedule, daily
+from muniment.jobs.worker import Worker
 from muniment.service_settings import ServiceSettings
 from muniment.uploads.receiving import Receiver
 
 if TYPE_CHECKING:
+    from muniment.adapters.key_files import NewKeys
     from muniment.adapters.sql.engine import Database
 
 CONFIG = "service.toml"
@@ -36,6 +45,14 @@ DATABASE = "service.sqlite3"
 ORGANIZATIONS = "organizations"
 UPLOADS = "uploads"
 INCOMING = "incoming"
+
+SCHEDULES = (
+    Schedule("recover uploads", "recover-uploads", every_s=3600),
+    daily("prune jobs", "prune-jobs", hour=3),
+)
+"""The service's own upkeep."""
+
+_JOBS_KEPT_S = 90 * 86_400
 
 
 class Service:
@@ -76,6 +93,38 @@ class Service:
             lambda at: time.strftime("%Y-%m-%d", time.gmtime(at)).encode(),
         )
 
+    @cached_property
+    def jobs(self) -> SqlJobs:
+        """Background work."""
+        return SqlJobs(self.database)
+
+    @cached_property
+    def handlers(self) -> Handlers:
+        """What does each kind of job."""
+        handlers = Handlers()
+        handlers.add("recover-uploads", self._recover_uploads)
+        handlers.add("prune-jobs", pruning(self.jobs, _JOBS_KEPT_S))
+        return handlers
+
+    def worker(self, threads: int | None = None) -> Worker:
+        """Return a worker of this process, which works as long as its `with` block lasts.
+
+        Args:
+            threads: Jobs that it works on at once; as the settings have it if left out.
+        """
+        return Worker(
+            self.jobs,
+            self.handlers,
+            name=f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}",
+            threads=self.settings.workers if threads is None else threads,
+            lease_s=self.settings.lease_s,
+            schedules=SCHEDULES,
+        )
+
+    def recover_uploads(self) -> int:
+        """Finish or give up the uploads that a killed run left behind; returns how many."""
+        return self.receiver.recover(self._own_act)
+
     def organization_home(self, organization_id: str) -> Path:
         """Return the archive home of an organisation."""
         return self.home / ORGANIZATIONS / organization_id
@@ -85,8 +134,8 @@ class Service:
         return Archive(self.organization_home(organization_id))
 
     def create_organization(
-        self, organization_id: str, name: str, quota: Quota = NO_LIMIT
-    ) -> tuple[str, "object"]:
+        self, organization_id: str, name: str, quota: Quota = NO_LIMIT, *, recovery: bool = True
+    ) -> tuple[str, "NewKeys"]:
         """Make an organisation: its archive with new keys, and its first API key, an owner's.
 
         Returns:
@@ -97,10 +146,24 @@ class Service:
             UsageError: The id or the name is not valid.
         """
         organization = manifest.Organization(organization_id, name)
-        new_keys = create_archive(self.organization_home(organization_id), organization)
+        home = self.organization_home(organization_id)
+        if any(known.organization_id == organization_id for known in self.accounts.organizations()):
+            raise ConflictError(f"there is an organisation {organization_id} already")
+        if home.exists():  # a run was killed before anybody saw the keys: nothing is sealed to them
+            os.rename(home, home.with_name(f".abandoned-{organization_id}-{secrets.token_hex(4)}"))
+        new_keys = create_archive(home, organization, recovery=recovery)
         act = self._own_act(organization_id)
         self.accounts.create_organization(act, Organization(organization_id, name, act.at, quota))
         return self.create_key(organization_id, "first key", Role.OWNER), new_keys
+
+    def set_quota(self, organization_id: str, quota: Quota) -> Organization:
+        """Change what an organisation may hold, on behalf of whoever runs the service.
+
+        Raises:
+            NotFoundError: There is no such organisation.
+        """
+        self.accounts.set_quota(self._own_act(organization_id), quota)
+        return self.accounts.organization(organization_id)
 
     def create_key(
         self,
@@ -124,6 +187,10 @@ class Service:
         database = self.__dict__.pop("database", None)
         if database is not None:
             database.close()
+
+    def _recover_uploads(self, run: Run) -> dict[str, int]:
+        run.check()
+        return {"uploads": self.recover_uploads()}
 
     def _own_act(self, organization_id: str) -> Act:
         return Act(organization_id, "system", time.time_ns() // 1000, origin="cli")

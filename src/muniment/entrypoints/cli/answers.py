@@ -53,6 +53,18 @@ SURVEY = {
 }
 """How much of a DAG there is."""
 
+ORGANIZATION = {
+    "organization": "`id` and `name`",
+    "created_at": "seconds since 1970",
+    "quota_bytes": "the most that it may hold, or null",
+    "quota_files": "likewise, or null",
+    "used_bytes": "what it holds",
+    "used_files": "files in it",
+    "reserved_bytes": "what is promised to uploads that still run",
+    "reserved_files": "files that still arrive",
+}
+"""An organisation of a service."""
+
 ANSWERS: dict[str, dict[str, str]] = {
     "init": {
         "home": "the home folder",
@@ -231,6 +243,21 @@ ANSWERS: dict[str, dict[str, str]] = {
         "rewritten_packs": "packs that held any of them",
     }
     | _DRY_RUN,
+    "serve": {
+        "url": "where it listens, or null with `--only-work`; printed once it does",
+        "home": "home of the service",
+    },
+    "org create": {
+        "organization": "`id` and `name`",
+        "api_key": "its first API key, an owner's: shown only now",
+        "signing_key_id": "fingerprint of the signing key",
+        "recipient": "the organisation's own recipient",
+        "recovery_recipient": "the recipient of the recovery kit, or null",
+        "recovery_kit": "as for `init`",
+    },
+    "org list": {"organizations": "list of organisations, as `org show` describes one"},
+    "org show": ORGANIZATION,
+    "org quota": ORGANIZATION,
     "keys list": {
         "signing_key_id": "fingerprint of the signing key in use",
         "former_signing_key_ids": "list of fingerprints of those before",

@@ -22,6 +22,8 @@ COMMANDS = {
     "store": "Look after the block store.",
     "content": "Add, read, import and export public IPFS content.",
     "gateway": "Serve the store over HTTP, to IPFS tools and browsers.",
+    "serve": "Run the service: the HTTP API and its background work.",
+    "org": "Look after the organisations of a service.",
     "keys": "Look after keys and recipients.",
     "doctor": "Check that this home is in good health.",
     "completion": "Print a script that completes commands in your shell.",
