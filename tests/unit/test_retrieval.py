@@ -511,8 +511,9 @@ def test_a_full_store_ends_the_fetch():
     ],
 )
 def test_what_is_no_gateway(url):
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as refused:
         HttpSource(url)
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -642,7 +643,8 @@ def test_what_routing_names_is_fetched_from():
         answer = json.dumps({"Providers": [_record(address)]}).encode()
         with _router(answer) as router:
             found = find_sources(LIBRARY.top, [router.url], allow_private=True)
-            assert find_sources(LIBRARY.top, [router.url]).sources == ()
+            public = find_sources(LIBRARY.top, [router.url])
+            assert (public.sources, public.private) == ((), (server.url,))
         store = Store()
         fetch(store, LIBRARY.top, *found.sources)
     assert set(store.cids()) == reach(LIBRARY.top)

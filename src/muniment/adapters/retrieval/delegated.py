@@ -32,10 +32,12 @@ class FoundSources:
     Attributes:
         sources: Gateways that are said to have the block.
         problems: Routers that gave no answer, and what was wrong with each.
+        private: Addresses on this machine and its network, which were left out.
     """
 
     sources: tuple[HttpSource, ...]
     problems: tuple[str, ...]
+    private: tuple[str, ...] = ()
 
 
 def find_sources(
@@ -71,9 +73,10 @@ def find_sources(
             raise answer
         else:
             urls += [url for record in answer for url in record.gateway_urls]
-    chosen = [url for url in dict.fromkeys(urls) if allow_private or not _is_private(url)]
+    private = () if allow_private else tuple(url for url in dict.fromkeys(urls) if _is_private(url))
+    chosen = [url for url in dict.fromkeys(urls) if url not in private]
     sources = [HttpSource(url, is_trusted_address=allow_private) for url in chosen[:MAX_SOURCES]]
-    return FoundSources(tuple(sources), tuple(problems))
+    return FoundSources(tuple(sources), tuple(problems), private)
 
 
 def _base(router: str) -> str:
@@ -81,7 +84,8 @@ def _base(router: str) -> str:
     try:
         origin_of(base)
     except ValueError as error:
-        raise UsageError(f"{router[:80]!r} is not the address of a router: {error}") from None
+        shown = without_credentials(router)[:80]
+        raise UsageError(f"{shown!r} is not the address of a router: {error}") from None
     return base
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
+from muniment.adapters.bounded_http import without_credentials
 from muniment.adapters.retrieval.car_feed import CarFeed
 from muniment.adapters.retrieval.connections import Connections, Response, origin_of
 from muniment.adapters.retrieval.ports import (
@@ -56,7 +57,8 @@ class HttpSource:
         try:
             self._origin = origin_of(url)
         except ValueError as error:
-            raise UsageError(f"{url[:80]!r} is not the address of a gateway: {error}") from None
+            shown = without_credentials(url)[:80]
+            raise UsageError(f"{shown!r} is not the address of a gateway: {error}") from None
         if "?" in url or "#" in url:
             raise UsageError(f"expected the address of a gateway without a query, got {url[:80]!r}")
         self.name = url.rstrip("/")

@@ -8,8 +8,8 @@ import click
 from muniment.entrypoints.cli.content_targets import open_store, parse_target, store_option
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, plain, size
 from muniment.errors import ExternalServiceError, UsageError
+from muniment.text import count, plain, size
 
 if TYPE_CHECKING:
     from muniment.adapters.retrieval import (
@@ -125,6 +125,8 @@ def _sources(
     found = find_sources(root, routers, allow_private=allow_private)
     for problem in found.problems:
         session.warn(f"routing: {problem}")
+    for address in found.private:
+        session.warn(f"routing: {address} is on a private network: --allow-private uses it")
     names = {source.name for source in sources}
     sources += [source for source in found.sources if source.name not in names]
     if not sources:
