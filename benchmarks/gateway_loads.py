@@ -15,8 +15,8 @@ REQUESTS, LARGE, BLOCKS, CAR, HTTP_2 = PARTS = ("requests", "large", "blocks", "
 MUNIMENT, KUBO, NGINX = TOOLS = ("muniment", "kubo", "nginx")
 
 SMALL_CLIENTS, FEW_CLIENTS = (16, 64), 16
-LARGE_TIMES, CAR_TIMES = 8, 1
-"""How often one curl gets a large file, and the CAR of the corpus, in a round."""
+LARGE_TIMES, CAR_TIMES = {64: 8, 256: 4}, 1
+"""How often one curl gets a large file (by its MiB), and the CAR of the corpus, in a round."""
 
 SMALL_STEPS = tuple(f"23 KB file, {clients} clients" for clients in SMALL_CLIENTS)
 MANY_STEP = f"many files by path, {FEW_CLIENTS} clients"
@@ -102,7 +102,7 @@ class Loads:
     ) -> Step:
         def run(server: Server) -> Served:
             path = self._large_path(server, mib)
-            return download(server, path, LARGE_TIMES, *options, size_bytes=mib * MIB)
+            return download(server, path, LARGE_TIMES[mib], *options, size_bytes=mib * MIB)
 
         return Step(part, name, servers, run)
 
