@@ -4,14 +4,7 @@
 """
 
 from muniment.adapters.retrieval.delegated import FoundSources, find_sources
-from muniment.adapters.retrieval.fetch import (
-    FetchCancelledError,
-    FetchFailedError,
-    FetchLimits,
-    FetchProgress,
-    FetchReport,
-    fetch_dag,
-)
+from muniment.adapters.retrieval.fetch import fetch_dag
 from muniment.adapters.retrieval.http_source import HttpSource
 from muniment.adapters.retrieval.ports import (
     HoldingStore,
@@ -20,6 +13,13 @@ from muniment.adapters.retrieval.ports import (
     Source,
     UnavailableError,
     UnsupportedError,
+)
+from muniment.adapters.retrieval.report import (
+    FetchCancelledError,
+    FetchFailedError,
+    FetchLimits,
+    FetchProgress,
+    FetchReport,
 )
 from muniment.adapters.retrieval.standing import SourceReport
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from muniment.adapters.retrieval.ports import (
@@ -23,14 +22,21 @@ from muniment.adapters.retrieval.ports import (
     UnavailableError,
     UnsupportedError,
 )
-from muniment.adapters.retrieval.standing import SourceReport, Standing
+from muniment.adapters.retrieval.report import (
+    FetchCancelledError,
+    FetchFailedError,
+    FetchLimits,
+    FetchProgress,
+    FetchReport,
+)
+from muniment.adapters.retrieval.standing import Standing
 from muniment.adapters.retrieval.walk import Node, as_family, scope_children
+from muniment.adapters.retrieval.wants import Want
 from muniment.content.cid import CID, HASH_FUNCTIONS, IDENTITY, verify_block
 from muniment.content.dag_scope import Scope
 from muniment.content.links import has_links
 from muniment.content.path_resolution import Resolution, resolve_path
 from muniment.errors import (
-    ExternalServiceError,
     FormatError,
     IntegrityError,
     NotFoundError,
@@ -47,88 +53,6 @@ _WANTS = 1024
 _MAX_LOST = 1000
 _MAX_WALKS = 16
 _MAX_CAR_WANTED = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class FetchLimits:
-    """What one fetch may take.
-
-    Attributes:
-        connections: Requests at once to each source.
-        deadline_s: Seconds for all of it.
-        car_bytes: Most bytes asked for in one CAR; larger parts of a DAG are fetched block by block, from all sources at once.
-        batch_bytes: Bytes put into the store at once; twice this is held in memory at most, beside one block for each connection.
-        hedge_s: After how many seconds a second source is asked for a block, when there is nothing else to do.
-        failures: Failures in a row that a source may have, and failures to give one block until it is not asked for that any more.
-        misses: Blocks in a row that a source may not have.
-        backoff_s: For how long a source is left alone after a failure; doubled with each further one in a row.
-        max_wait_s: For how long a source that asks to be left alone is waited for.
-        waiting_nodes: Places of the DAG that wait to be looked at; a DAG that needs more is refused.
-        known_nodes: Inner nodes that are remembered; a DAG that has more is refused.
-    """
-
-    connections: int = 4
-    deadline_s: float = 86_400.0
-    car_bytes: int = 16 << 20
-    batch_bytes: int = 16 << 20
-    hedge_s: float = 5.0
-    failures: int = 5
-    misses: int = 64
-    backoff_s: float = 0.5
-    max_wait_s: float = 60.0
-    waiting_nodes: int = 1_000_000
-    known_nodes: int = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class FetchProgress:
-    """How far a fetch is: what was fetched, what was there before, and how many wants are known now."""
-
-    blocks: int
-    bytes: int
-    present_blocks: int
-    wanted_blocks: int
-
-
-@dataclass(frozen=True, slots=True)
-class FetchReport:
-    """What came of a fetch.
-
-    Attributes:
-        root: What was asked for.
-        cid: Where the path leads: what is complete in the store now.
-        blocks: Blocks that were fetched.
-        bytes: Their bytes.
-        present_blocks: Blocks that the store had before; one that hangs in several places counts each time.
-        missing_blocks: Blocks that no source gave.
-        duration_s: How long it took.
-        sources: What came of each source.
-    """
-
-    root: CID
-    cid: CID
-    blocks: int
-    bytes: int
-    present_blocks: int
-    missing_blocks: int
-    duration_s: float
-    sources: tuple[SourceReport, ...]
-
-
-class FetchFailedError(ExternalServiceError):
-    """Not everything could be fetched; what was fetched is in the store, and another run goes on from there.
-
-    Attributes:
-        report: What came of it so far.
-    """
-
-    def __init__(self, message: str, report: FetchReport) -> None:
-        super().__init__(message)
-        self.report = report
-
-
-class FetchCancelledError(FetchFailedError):
-    """The caller wanted no more."""
 
 
 def fetch_dag(
@@ -175,29 +99,6 @@ def fetch_dag(
     return report
 
 
-@dataclass(eq=False, slots=True)
-class _Want:
-    """A block that the store lacks.
-
-    Attributes:
-        node: Its place.
-        by_car: Ask for everything below it, too.
-        is_alone: What hangs on it is not wanted.
-        refused: Sources that do not have it.
-        failures: How often each source failed to give it.
-        askers: Sources that are being asked.
-        asked_at: When the last one was.
-    """
-
-    node: Node
-    by_car: bool = False
-    is_alone: bool = False
-    refused: set[Standing] = field(default_factory=set)
-    failures: dict[Standing, int] = field(default_factory=dict)
-    askers: set[Standing] = field(default_factory=set)
-    asked_at: float = 0.0
-
-
 class _Fetch:
     """One run of `fetch_dag`; everything but the store is touched by one thread only."""
 
@@ -230,10 +131,10 @@ class _Fetch:
         self._threads = ThreadPoolExecutor(1, "fetch-store")
         self._waiting: list[Node] = []  # places to look at, the next one last
         self._families: list[Node] = []
-        self._fresh: list[_Want] = []  # wants that nobody was asked for yet, the next one last
-        self._again: list[_Want] = []  # wants that somebody did not give
-        self._wants: dict[bytes, _Want] = {}  # all of them, also those that are being asked for
-        self._lost: list[_Want] = []
+        self._fresh: list[Want] = []  # wants that nobody was asked for yet, the next one last
+        self._again: list[Want] = []  # wants that somebody did not give
+        self._wants: dict[bytes, Want] = {}  # all of them, also those that are being asked for
+        self._lost: list[Want] = []
         self._known: set[bytes] = set()  # inner nodes that were come to
         self._unsaved: dict[bytes, bytes] = {}
         self._unsaved_bytes = 0
@@ -310,7 +211,7 @@ class _Fetch:
             except NotFoundError:
                 if not missing:
                     raise
-            self._want(_Want(Node(missing.pop()), is_alone=True))
+            self._want(Want(Node(missing.pop()), is_alone=True))
             while self._wants or self._unsaved:
                 await self._wait()
             if self._lost:
@@ -327,7 +228,7 @@ class _Fetch:
                 self._present += node.cid.hash_function != IDENTITY
                 self._go_below(node, data)
             elif node.key not in self._wants and node.key not in self._unsaved:
-                self._want(_Want(node, by_car=self._is_small_tree(node)))
+                self._want(Want(node, by_car=self._is_small_tree(node)))
         self._notify()
 
     def _next_nodes(self) -> list[Node]:
@@ -359,7 +260,7 @@ class _Fetch:
         if has_some or any(node.key in self._wants or node.key in self._unsaved for node in nodes):
             self._wait_for(nodes)
         else:
-            self._want(_Want(family, by_car=True))
+            self._want(Want(family, by_car=True))
 
     def _go_below(self, node: Node, data: bytes, *, is_fresh: bool = False) -> None:
         """Note the places that a block leads to."""
@@ -397,12 +298,12 @@ class _Fetch:
 
     # Asking the sources
 
-    def _want(self, want: _Want) -> None:
+    def _want(self, want: Want) -> None:
         self._wants[want.node.key] = want
         self._fresh.append(want)
         self._notify()
 
-    def _settle(self, want: _Want) -> bool:
+    def _settle(self, want: Want) -> bool:
         """Take a want off the list; tell whether it was still there."""
         if self._wants.get(want.node.key) is not want:
             return False
@@ -439,7 +340,7 @@ class _Fetch:
             self._put_back(want)
             self._notify()
 
-    def _next_want(self, standing: Standing) -> _Want | None:
+    def _next_want(self, standing: Standing) -> Want | None:
         """Choose what to ask a source for; None if there is nothing, or it is not the time."""
         if standing.rest_s > 0 or self._unsaved_bytes >= 2 * self._limits.batch_bytes:
             return None
@@ -453,7 +354,7 @@ class _Fetch:
             return want
         return self._slow_want(standing)
 
-    def _slow_want(self, standing: Standing) -> _Want | None:
+    def _slow_want(self, standing: Standing) -> Want | None:
         """Choose a block that another source is slow to give."""
         slow_since = time.monotonic() - self._limits.hedge_s
         for want in self._wants.values():
@@ -463,7 +364,7 @@ class _Fetch:
                 return want
         return None
 
-    async def _ask_block(self, standing: Standing, want: _Want) -> None:
+    async def _ask_block(self, standing: Standing, want: Want) -> None:
         data = await standing.source.block(want.node.cid)
         _verify(want.node.cid, data)
         if self._settle(want):  # else another source was faster
@@ -471,7 +372,7 @@ class _Fetch:
             if not want.is_alone:
                 self._go_below(want.node, data, is_fresh=True)
 
-    async def _ask_car(self, standing: Standing, want: _Want) -> None:
+    async def _ask_car(self, standing: Standing, want: Want) -> None:
         """Take from a CAR what belongs below the wanted block; what it lacks is wanted again, block by block."""
         top = want.node
         begun = {node.key: node for node in top.family or (top,)}
@@ -499,7 +400,7 @@ class _Fetch:
 
     def _end_car(
         self,
-        want: _Want,
+        want: Want,
         begun: Mapping[bytes, Node],
         expected: Mapping[bytes, Node],
         taken: set[bytes],
@@ -519,7 +420,7 @@ class _Fetch:
             )
         )
 
-    def _split(self, want: _Want) -> bool:
+    def _split(self, want: Want) -> bool:
         """Ask for single blocks instead of a CAR; tell whether the want itself is one now."""
         want.by_car = False
         if not want.node.family:
@@ -537,13 +438,13 @@ class _Fetch:
             self._unsaved[node.key] = data
             self._unsaved_bytes += len(data)
 
-    def _put_back(self, want: _Want) -> None:
+    def _put_back(self, want: Want) -> None:
         """Let others be asked for what one source did not give."""
         if self._wants.get(want.node.key) is want and not want.askers:
             self._again.append(want)
             self._check_lost()
 
-    def _has_refused(self, standing: Standing, want: _Want) -> bool:
+    def _has_refused(self, standing: Standing, want: Want) -> bool:
         return standing in want.refused or want.failures.get(standing, 0) >= self._limits.failures
 
     def _check_lost(self) -> None:
