@@ -65,9 +65,12 @@ def running(content, *options):
     return serving("gateway", "--store", str(content.folder), "--port", "0", *options)
 
 
-@contextmanager
 def serving(*words):
-    command = [sys.executable, "-m", "muniment", *words]
+    return started([sys.executable, "-m", "muniment", *words])
+
+
+@contextmanager
+def started(command):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             line = process.stdout.readline().decode()
@@ -167,6 +170,35 @@ def test_a_client_that_does_not_read_takes_no_memory(content):
         assert server.memory_bytes() - before < 8 * 24 * MIB
         for client in clients:
             client.close()
+
+
+IMPATIENT = """
+import contextlib, sys
+from muniment.adapters.block_store import EmbeddedBlockStore
+from muniment.entrypoints.gateway.asgi import GatewayApp, Limits
+from muniment.entrypoints.gateway.gateway import Gateway
+from muniment.entrypoints.gateway.server import Listen, serve
+
+@contextlib.contextmanager
+def open_app(active):
+    with EmbeddedBlockStore.open_reader(sys.argv[1]) as store:
+        yield GatewayApp(Gateway(store), Limits(requests=1, stall_s=0.3), active=active)
+
+serve(open_app, Listen(port=0), lambda url: print("Serving", url + "/", flush=True))
+"""
+
+
+def test_a_client_that_stops_reading_is_cut_off(content):
+    command = [sys.executable, "-c", IMPATIENT, str(content.folder)]
+    with started(command) as server, server.connect() as reader:
+        reader.sendall(f"GET /ipfs/{content.large} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert reader.recv(100).startswith(b"HTTP/1.1 200")
+        assert server.get(f"/ipfs/{content.hello}")[0] == 429
+        wait_until(lambda: server.get(f"/ipfs/{content.hello}")[0] == 200)
+        size = 0
+        while piece := reader.recv(MIB):
+            size += len(piece)
+        assert size < LARGE_BYTES
 
 
 def test_too_many_requests_at_once(content):

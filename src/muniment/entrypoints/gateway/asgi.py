@@ -169,9 +169,8 @@ class GatewayApp:
             except TimeoutError:
                 raise StreamFailedError("the client stopped reading") from None
             finally:
-                if (
-                    not coming.done()
-                ):  # nobody else may touch `rest` until its thread is done with it
+                # Nobody else may touch `rest` until its thread is done with it.
+                if not coming.done():
                     await asyncio.wait((coming,))
             if gone.done():
                 coming.exception()
