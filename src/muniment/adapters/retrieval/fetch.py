@@ -9,10 +9,9 @@ complete is known by having walked it, not by what a source says.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 from muniment.adapters.retrieval.ports import (
     HoldingStore,
@@ -29,6 +28,7 @@ from muniment.adapters.retrieval.report import (
     FetchProgress,
     FetchReport,
 )
+from muniment.adapters.retrieval.saving import Saver
 from muniment.adapters.retrieval.standing import Standing
 from muniment.adapters.retrieval.walk import Node, as_family, scope_children
 from muniment.adapters.retrieval.wants import Want
@@ -43,10 +43,7 @@ from muniment.errors import (
     UsageError,
 )
 
-T = TypeVar("T")
-
 _TICK_S = 0.2
-_FLUSH_S = 2.0
 _LOOK_NODES, _LOOK_LEAVES = 16, 256
 _WANTS = 1024
 """Wants from which on the walk waits: what is not yet wanted takes less room."""
@@ -128,7 +125,6 @@ class _Fetch:
             )
             for source in sources
         ]
-        self._threads = ThreadPoolExecutor(1, "fetch-store")
         self._waiting: list[Node] = []  # places to look at, the next one last
         self._families: list[Node] = []
         self._fresh: list[Want] = []  # wants that nobody was asked for yet, the next one last
@@ -136,9 +132,8 @@ class _Fetch:
         self._wants: dict[bytes, Want] = {}  # all of them, also those that are being asked for
         self._lost: list[Want] = []
         self._known: set[bytes] = set()  # inner nodes that were come to
-        self._unsaved: dict[bytes, bytes] = {}
-        self._unsaved_bytes = 0
-        self._flushed_at = self._started_at = time.monotonic()
+        self._saver = Saver(store, limits.batch_bytes)
+        self._started_at = time.monotonic()
         self._blocks = self._bytes = self._present = 0
         self._changed = asyncio.Event()
 
@@ -163,8 +158,8 @@ class _Fetch:
                 with contextlib.suppress(Exception):
                     await standing.source.close()
             with contextlib.suppress(Exception):
-                await self._flush()  # what was verified is worth keeping, whatever ended this
-            self._threads.shutdown()
+                await self._saver.save()  # what was verified is worth keeping, whatever ended this
+            self._saver.close()
         self._tell()
         return self._report()
 
@@ -186,7 +181,7 @@ class _Fetch:
         """Walk everything below the target once, until what it lacks has come or is lost."""
         self._known.clear()
         self._waiting.append(Node(self._target))
-        while self._waiting or self._families or self._wants or self._unsaved:
+        while self._waiting or self._families or self._wants or self._saver:
             if self._families:
                 await self._look_at_family(self._families.pop())
             elif self._waiting and len(self._wants) < _WANTS:
@@ -207,12 +202,12 @@ class _Fetch:
 
         while True:
             try:
-                return await self._in_thread(lambda: resolve_path(self._root, path, get))
+                return await self._saver.in_thread(lambda: resolve_path(self._root, path, get))
             except NotFoundError:
                 if not missing:
                     raise
             self._want(Want(Node(missing.pop()), is_alone=True))
-            while self._wants or self._unsaved:
+            while self._wants or self._saver:
                 await self._wait()
             if self._lost:
                 raise self._lost_error()
@@ -222,12 +217,12 @@ class _Fetch:
     async def _look(self) -> None:
         """Find out which of the next places the store has; go on below those, and want the others."""
         nodes = self._next_nodes()
-        looked = await self._in_thread(lambda: [self._read(node) for node in nodes])
+        looked = await self._saver.in_thread(lambda: [self._read(node) for node in nodes])
         for node, data in zip(nodes, looked, strict=True):
             if data is not None:
                 self._present += node.cid.hash_function != IDENTITY
                 self._go_below(node, data)
-            elif node.key not in self._wants and node.key not in self._unsaved:
+            elif node.key not in self._wants and node.key not in self._saver:
                 self._want(Want(node, by_car=self._is_small_tree(node)))
         self._notify()
 
@@ -236,7 +231,7 @@ class _Fetch:
         inner = 0
         while self._waiting and len(nodes) < _LOOK_LEAVES and inner < _LOOK_NODES:
             node = self._waiting.pop()
-            if node.key not in self._wants and node.key not in self._unsaved:
+            if node.key not in self._wants and node.key not in self._saver:
                 inner += has_links(node.cid)
                 nodes.append(node)
         return nodes
@@ -256,8 +251,10 @@ class _Fetch:
     async def _look_at_family(self, family: Node) -> None:
         """Want children together if the store has none of them, else each for itself."""
         nodes = family.family
-        has_some = await self._in_thread(lambda: any(self._store.has(node.cid) for node in nodes))
-        if has_some or any(node.key in self._wants or node.key in self._unsaved for node in nodes):
+        has_some = await self._saver.in_thread(
+            lambda: any(self._store.has(node.cid) for node in nodes)
+        )
+        if has_some or any(node.key in self._wants or node.key in self._saver for node in nodes):
             self._wait_for(nodes)
         else:
             self._want(Want(family, by_car=True))
@@ -342,7 +339,7 @@ class _Fetch:
 
     def _next_want(self, standing: Standing) -> Want | None:
         """Choose what to ask a source for; None if there is nothing, or it is not the time."""
-        if standing.rest_s > 0 or self._unsaved_bytes >= 2 * self._limits.batch_bytes:
+        if standing.rest_s > 0 or self._saver.is_full:
             return None
         for position, want in enumerate(self._again):
             if not self._has_refused(standing, want):
@@ -434,9 +431,7 @@ class _Fetch:
         standing.gave(len(data))
         self._blocks += 1
         self._bytes += len(data)
-        if node.key not in self._unsaved:
-            self._unsaved[node.key] = data
-            self._unsaved_bytes += len(data)
+        self._saver.keep(node.key, data)
 
     def _put_back(self, want: Want) -> None:
         """Let others be asked for what one source did not give."""
@@ -468,22 +463,11 @@ class _Fetch:
     async def _write(self) -> None:
         """Put what was fetched into the store, in batches."""
         while True:
-            is_late = time.monotonic() - self._flushed_at > _FLUSH_S or not self._wants
-            if self._unsaved and (is_late or self._unsaved_bytes >= self._limits.batch_bytes):
-                await self._flush()
+            if self._saver.is_due or (self._saver and not self._wants):
+                await self._saver.save()
                 self._notify()
             else:
                 await self._wait()
-
-    async def _flush(self) -> None:
-        batch = dict(self._unsaved)
-        if batch:
-            blocks = ((CID(key), data) for key, data in batch.items())
-            await self._in_thread(lambda: self._store.put_many(blocks))
-        for key, data in batch.items():
-            del self._unsaved[key]
-            self._unsaved_bytes -= len(data)
-        self._flushed_at = time.monotonic()
 
     async def _watch(self) -> None:
         """Look after time, the caller's wishes, and wants that nobody can fulfil."""
@@ -512,9 +496,6 @@ class _Fetch:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-    def _in_thread(self, function: Callable[[], T]) -> Awaitable[T]:
-        return asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     def _report(self) -> FetchReport:
         return FetchReport(
