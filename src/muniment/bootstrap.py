@@ -64,16 +64,21 @@ class Archive:
     Args:
         home: The home folder.
         passphrase_prompt: Asked when the signing key is locked.
+        workers_max: Processes that seal, verify and restore at most, whatever the settings say; 0 for no bound.
 
     Raises:
         UsageError: There is no archive in this home.
     """
 
     def __init__(
-        self, home: Path, passphrase_prompt: key_files.PassphrasePrompt | None = None
+        self,
+        home: Path,
+        passphrase_prompt: key_files.PassphrasePrompt | None = None,
+        workers_max: int = 0,
     ) -> None:
         self.home = home.absolute()
         self._passphrase_prompt = passphrase_prompt
+        self._workers_max = workers_max
         if not (self.home / CONFIG).is_file():
             raise UsageError(f"there is no archive in {self.home}: make one with `muniment init`")
 
@@ -119,15 +124,17 @@ class Archive:
     @property
     def worker_count(self) -> int:
         """How many processes seal, verify and restore."""
-        return self.settings.workers or default_worker_count()
+        wanted = self.settings.workers or default_worker_count()
+        return min(wanted, self._workers_max) if self._workers_max else wanted
 
-    def lock(self) -> "AbstractContextManager[None]":
-        """Hold the archive for a change.
+    def lock(self, timeout_s: float | None = None) -> "AbstractContextManager[None]":
+        """Hold the archive for a change, waiting for it for so long (a few seconds if left out).
 
         Raises:
             ConflictError: Another run holds it.
         """
-        return run_lock(self.home / LOCK)
+        path = self.home / LOCK
+        return run_lock(path) if timeout_s is None else run_lock(path, timeout_s=timeout_s)
 
     @cached_property
     def signing_key(self) -> SigningKey:
@@ -249,8 +256,8 @@ class Archive:
         folder = self.home / STAGING / commit.commit_id
         return StagingFolder(folder, commit.commit_id, commit.chunk_bytes, self.worker_count)
 
-    def pipeline(self, progress: "Progress") -> "Pipeline":
-        """Return what archives the pending files."""
+    def pipeline(self, progress: "Progress", batch_bytes: int | None = None) -> "Pipeline":
+        """Return what archives the pending files, in commits of at most `batch_bytes` (as the settings say, if left out)."""
         from muniment.adapters.par2 import Par2Program  # noqa: PLC0415
         from muniment.adapters.staging import keep_only  # noqa: PLC0415
         from muniment.archive.pipeline import Pipeline, Policy  # noqa: PLC0415
@@ -259,7 +266,7 @@ class Archive:
         return Pipeline(
             policy=Policy(
                 organization=self.organization,
-                batch_bytes=settings.batch_bytes,
+                batch_bytes=batch_bytes or settings.batch_bytes,
                 batch_files=settings.batch_files,
                 chunk_bytes=settings.chunk_bytes,
                 parity_percent=settings.parity_percent,

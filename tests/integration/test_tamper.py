@@ -32,7 +32,6 @@ from muniment.archive.manifest import (
 )
 from muniment.archive.merkle import MerkleTree, node_hash
 from muniment.archive.signing import SigningKey
-from muniment.entrypoints.cli.timestamp_checks import manifest_digest, read_proof
 from muniment.errors import (
     FormatError,
     IntegrityError,
@@ -40,6 +39,7 @@ from muniment.errors import (
     MissingDataError,
     SignatureError,
 )
+from muniment.tasks.timestamp_checks import manifest_digest, read_proof
 from muniment.testing.bitcoin_node import LocalChain, no_work
 from muniment.testing.calendar import LocalCalendar
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muniment.entrypoints.cli.text import count, display_path, duration, moment, plain, size, table
 from muniment.entrypoints.cli.times import parse_time
 from muniment.errors import UsageError
+from muniment.text import count, display_path, duration, moment, plain, size, table
 
 
 @given(st.text() | st.binary().map(lambda data: data.decode("utf-8", "surrogateescape")))

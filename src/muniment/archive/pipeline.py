@@ -118,6 +118,14 @@ class Pipeline:
 
     def run(self) -> ArchiveResult:
         """Finish what earlier runs began, then archive all that is pending, commit by commit."""
+        result = self.resume()
+        # What could not be read is not claimed again before the next run, so this ends.
+        while (claimed := self._claim()) is not None:
+            self._finish(claimed, result)
+        return result
+
+    def resume(self) -> ArchiveResult:
+        """Finish what earlier runs began, and nothing else."""
         self._refuse_unknown_commits()
         self._signing_key()  # a locked key is better asked for now than after an hour of sealing
         result = ArchiveResult()
@@ -127,9 +135,6 @@ class Pipeline:
         self._keep_staging({commit.commit_id for commit in unfinished})
         for commit in unfinished:
             self._finish(commit, result)
-        # What could not be read is not claimed again before the next run, so this ends.
-        while (claimed := self._claim()) is not None:
-            self._finish(claimed, result)
         return result
 
     def _refuse_unknown_commits(self) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from muniment.entrypoints.cli.session import Session
-from muniment.entrypoints.cli.text import count
 from muniment.errors import FormatError, NotFoundError, UsageError
+from muniment.text import count
 
 if TYPE_CHECKING:
     from muniment.adapters.block_store import EmbeddedBlockStore

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from muniment.entrypoints.cli.session import Session
-from muniment.entrypoints.cli.text import count, duration, plain, size
+from muniment.text import count, duration, plain, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -12,8 +12,8 @@ from muniment.adapters.private_files import create_file
 from muniment.archive.age_keys import Identity
 from muniment.archive.recovery import RecoveryKit
 from muniment.entrypoints.cli.session import Session
-from muniment.entrypoints.cli.text import plain
 from muniment.errors import UsageError
+from muniment.text import plain
 
 OUTPUT = "-"
 _END_CHARS = 6  # the checksum: the last two groups

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import click
 
 from muniment.entrypoints.cli.session import Session
-from muniment.entrypoints.cli.text import count, display_path
 from muniment.errors import EXIT_SKIPPED_INPUTS
+from muniment.text import count, display_path
 
 _SHOWN = 10
 

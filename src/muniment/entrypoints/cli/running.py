@@ -10,8 +10,8 @@ import click
 
 from muniment.entrypoints.cli.root import cli
 from muniment.entrypoints.cli.session import Session
-from muniment.entrypoints.cli.text import plain
 from muniment.errors import MunimentError
+from muniment.text import plain
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

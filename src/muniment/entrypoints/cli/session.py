@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from muniment.entrypoints.cli.text import plain
 from muniment.errors import KeyUnavailableError
+from muniment.text import plain
 
 if TYPE_CHECKING:
     from muniment.bootstrap import Archive

@@ -4,10 +4,10 @@ import click
 
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.reporting import skipped_inputs
-from muniment.entrypoints.cli.scanning import roots_of, scan_into, trial_catalog
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, size
-from muniment.entrypoints.cli.views import problem_pair, problem_views
+from muniment.tasks.scanning import roots_of, scan_into, trial_catalog
+from muniment.tasks.views import problem_pair, problem_views
+from muniment.text import count, size
 
 
 @click.command(

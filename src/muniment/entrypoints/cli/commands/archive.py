@@ -1,21 +1,20 @@
 """`muniment archive`."""
 
-import itertools
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
-from muniment.archive.catalog import Catalog, CommitRow, TimestampState
+from muniment.archive.catalog import CommitRow, TimestampState
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.reporting import skipped_inputs
-from muniment.entrypoints.cli.scanning import Scan, roots_of, scan_into, trial_catalog
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, size
-from muniment.entrypoints.cli.views import commit_view, problem_pair, problem_views
 from muniment.errors import MunimentError
+from muniment.tasks.archiving import archive_changes
+from muniment.tasks.scanning import Scan, roots_of, scan_into, trial_catalog
+from muniment.tasks.views import commit_view, problem_pair, problem_views
+from muniment.text import count, size
 
 _TIMESTAMPS = {
     TimestampState.QUEUED: "queued until a calendar can be reached: muniment ots upgrade",
@@ -77,34 +76,22 @@ def _try(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Done:
 
 
 def _archive(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Done:
-    archive.signing_key  # noqa: B018  # a passphrase is better asked for now than after a long scan
-    catalog, started = archive.catalog, int(time.time())
+    catalog = archive.catalog
     for root in roots_of(paths, archive):
         catalog.add_root(root)
-    _date_back_problems(catalog, started)
-    # Whatever is unfinished is resumed by this very run, so no claim of it expires: 0 only lets go of what met a problem.
-    catalog.expire_claims(0)
     with progress_of(session) as progress:
-        scan = scan_into(catalog, catalog.roots(), archive, progress)
-        result = archive.pipeline(progress).run()
-    catalog.clear_problems(started)
-    problems = [problem_pair(problem) for problem in [*scan.problems, *result.problems]]
-    if result.vanished:
-        session.say(f"{count(result.vanished, 'path')} vanished before they could be read.")
-    if not result.commits and not problems:
+        run = archive_changes(archive, catalog.roots(), progress)
+    problems = [problem_pair(problem) for problem in run.problems]
+    if run.vanished:
+        session.say(f"{count(run.vanished, 'path')} vanished before they could be read.")
+    if not run.commits and not problems:
         is_empty = not catalog.roots()
         session.say(
             "Nothing to archive yet: muniment archive FOLDER"
             if is_empty
             else "Nothing is new or changed: everything is archived."
         )
-    return _Done(scan, result.commits, problems, result.vanished)
-
-
-def _date_back_problems(catalog: Catalog, started: int) -> None:
-    """Let no earlier problem look as if this run had met it: times are whole seconds, and clocks are set back."""
-    recent = itertools.takewhile(lambda problem: problem.noticed_at >= started, catalog.problems())
-    catalog.record_problems([replace(problem, noticed_at=started - 1) for problem in recent])
+    return _Done(run.scan, run.commits, problems, run.vanished)
 
 
 def _back_up(session: Session, archive: Archive, row: CommitRow) -> CommitRow:

@@ -9,8 +9,8 @@ from muniment.archive.catalog import CommitRow, CommitState
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, size
 from muniment.errors import ExternalServiceError, IntegrityError, MunimentError, NotFoundError
+from muniment.text import count, size
 
 
 @click.command(

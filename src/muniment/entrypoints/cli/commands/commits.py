@@ -6,8 +6,8 @@ import click
 
 from muniment.archive.catalog import CommitState
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import moment, size, table
-from muniment.entrypoints.cli.views import commit_view
+from muniment.tasks.views import commit_view
+from muniment.text import moment, size, table
 
 
 @click.command(cls=Command, name="commits", short_help="List the commits.")

@@ -12,9 +12,9 @@ from muniment.entrypoints.cli.content_targets import open_store, store_folder, s
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.reporting import list_problems
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, plain
-from muniment.entrypoints.cli.views import problem_views
 from muniment.errors import EXIT_SKIPPED_INPUTS, NotFoundError, UsageError
+from muniment.tasks.views import problem_views
+from muniment.text import count, plain
 
 if TYPE_CHECKING:
     from muniment.adapters.block_store import EmbeddedBlockStore

@@ -17,8 +17,8 @@ from muniment.entrypoints.cli.content_targets import (
 )
 from muniment.entrypoints.cli.progress import Progress, progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, size
 from muniment.errors import IntegrityError, MissingDataError, UsageError
+from muniment.text import count, size
 
 if TYPE_CHECKING:
     from muniment.adapters.block_store import EmbeddedBlockStore

@@ -14,8 +14,8 @@ from muniment.entrypoints.cli.content_targets import (
     survey_view,
 )
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, plain
 from muniment.errors import MissingDataError, NotFoundError, UsageError
+from muniment.text import count, plain
 
 
 @click.command(cls=Command, name="pin", short_help="Keep DAGs from being collected as garbage.")

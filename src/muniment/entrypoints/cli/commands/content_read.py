@@ -22,8 +22,8 @@ from muniment.entrypoints.cli.content_targets import (
 )
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, moment, plain, size
 from muniment.errors import FormatError, IntegrityError, NotFoundError, UsageError
+from muniment.text import count, moment, plain, size
 
 if TYPE_CHECKING:
     from muniment.adapters.block_store import EmbeddedBlockStore

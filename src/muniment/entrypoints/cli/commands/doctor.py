@@ -21,8 +21,8 @@ from muniment.archive.manifest import Par2
 from muniment.archive.signing import PrivateKeyHeader
 from muniment.bootstrap import STAGING, Archive
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, moment, size
 from muniment.errors import KeyUnavailableError, MunimentError, NotFoundError
+from muniment.text import count, moment, size
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 _LEAST_FREE_BYTES = 200_000_000

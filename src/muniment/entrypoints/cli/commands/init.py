@@ -18,8 +18,8 @@ from muniment.entrypoints.cli.session import (
     Session,
     pass_session,
 )
-from muniment.entrypoints.cli.text import plain
 from muniment.errors import KeyUnavailableError, UsageError
+from muniment.text import plain
 
 _NEXT = "Next: muniment archive FOLDER"
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -17,8 +17,8 @@ from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.recovery_kits import Destination, hand_out
 from muniment.entrypoints.cli.session import Group, Session, pass_session
-from muniment.entrypoints.cli.text import count
 from muniment.errors import KeyUnavailableError, NotFoundError, UsageError
+from muniment.text import count
 
 
 @click.group(cls=Group, name="keys", short_help="Look after keys and recipients.")

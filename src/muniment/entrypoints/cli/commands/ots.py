@@ -17,14 +17,14 @@ from muniment.archive.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, TIMESTA
 from muniment.archive.ots import Block, Chain, DetachedTimestamp
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.session import Group, Session, pass_session
-from muniment.entrypoints.cli.text import count
-from muniment.entrypoints.cli.timestamp_checks import TimestampCheck, check_timestamp, read_proof
 from muniment.errors import (
     ExternalServiceError,
     IntegrityError,
     NotFoundError,
     PendingError,
 )
+from muniment.tasks.timestamp_checks import TimestampCheck, check_timestamp, read_proof
+from muniment.text import count
 
 if TYPE_CHECKING:
     from muniment.archive.timestamps import HeaderSource

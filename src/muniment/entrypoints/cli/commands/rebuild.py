@@ -7,8 +7,8 @@ import click
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, plain
 from muniment.errors import IntegrityError
+from muniment.text import count, plain
 
 _NO_IDENTITY = (
     "This home has no identity, and without one no database can be made: paths are sealed too. The commits themselves are "

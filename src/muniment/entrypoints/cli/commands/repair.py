@@ -7,8 +7,8 @@ import click
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count
 from muniment.errors import IntegrityError, MunimentError
+from muniment.text import count
 
 
 @click.command(

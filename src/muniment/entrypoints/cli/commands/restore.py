@@ -13,10 +13,10 @@ from muniment.archive.restore import select
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.reporting import list_problems
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, display_path, plain, size
 from muniment.entrypoints.cli.times import parse_time
-from muniment.entrypoints.cli.views import problem_views
 from muniment.errors import EXIT_SKIPPED_INPUTS, NotFoundError
+from muniment.tasks.views import problem_views
+from muniment.text import count, display_path, plain, size
 
 if TYPE_CHECKING:
     from muniment.archive.catalog import ArchivedFile

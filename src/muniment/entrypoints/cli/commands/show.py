@@ -15,18 +15,18 @@ from muniment.archive.manifest import Manifest
 from muniment.archive.merkle import verify_inclusion
 from muniment.archive.restore import clean_path
 from muniment.bootstrap import Archive
-from muniment.entrypoints.cli.owner_view import (
+from muniment.entrypoints.cli.session import Command, Session, pass_session
+from muniment.errors import IntegrityError, NotFoundError, UsageError
+from muniment.tasks.owner_view import (
     Proofs,
     file_view,
     file_views,
     manifest_view,
     write_view,
 )
-from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, display_path, moment, size, table
-from muniment.entrypoints.cli.timestamp_checks import TimestampCheck, check_timestamp
-from muniment.entrypoints.cli.views import commit_view
-from muniment.errors import IntegrityError, NotFoundError, UsageError
+from muniment.tasks.timestamp_checks import TimestampCheck, check_timestamp
+from muniment.tasks.views import commit_view
+from muniment.text import count, display_path, moment, size, table
 
 
 @click.command(cls=Command, name="show", short_help="Show one commit: facts, files, proofs.")

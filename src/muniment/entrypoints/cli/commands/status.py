@@ -10,9 +10,9 @@ import click
 from muniment.archive.catalog import CommitRow, CommitState, Problem, Totals
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, display_path, moment, size
-from muniment.entrypoints.cli.views import commit_view, path_view, problem_pair, problem_views
 from muniment.settings import Settings
+from muniment.tasks.views import commit_view, path_view, problem_pair, problem_views
+from muniment.text import count, display_path, moment, size
 
 _SHOWN_PROBLEMS = 5
 _SHOWN_ROOTS = 10

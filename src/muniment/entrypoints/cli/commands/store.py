@@ -8,8 +8,8 @@ import click
 from muniment.adapters.block_store import EmbeddedBlockStore, GcReport
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Group, Session, pass_session
-from muniment.entrypoints.cli.text import count, size
 from muniment.errors import IntegrityError
+from muniment.text import count, size
 
 if TYPE_CHECKING:
     from muniment.adapters.block_store import Problem

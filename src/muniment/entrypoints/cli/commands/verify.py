@@ -20,8 +20,6 @@ from muniment.archive.signing import VerifyKey
 from muniment.bootstrap import Archive, read_verify_key
 from muniment.entrypoints.cli.progress import Progress, progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.entrypoints.cli.text import count, size
-from muniment.entrypoints.cli.timestamp_checks import TimestampCheck, check_timestamp
 from muniment.errors import (
     FormatError,
     IntegrityError,
@@ -29,6 +27,8 @@ from muniment.errors import (
     NotFoundError,
     UsageError,
 )
+from muniment.tasks.timestamp_checks import TimestampCheck, check_timestamp
+from muniment.text import count, size
 
 if TYPE_CHECKING:
     from muniment.archive.timestamps import HeaderSource

@@ -14,8 +14,8 @@ from muniment.archive.manifest import (
     TIMESTAMP_NAME,
 )
 from muniment.archive.ots import DetachedTimestamp
-from muniment.entrypoints.cli.text import moment
 from muniment.errors import IntegrityError
+from muniment.text import moment
 
 if TYPE_CHECKING:
     from muniment.archive.timestamps import HeaderSource, TimestampStatus

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from muniment.archive.catalog import CommitRow, Problem
-from muniment.entrypoints.cli.text import display_path, moment
+from muniment.text import display_path, moment
 
 
 def path_view(path: bytes) -> dict[str, str]:

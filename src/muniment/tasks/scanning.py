@@ -1,21 +1,21 @@
-"""Scanning folders into the catalogue: what `add` and `archive` share."""
+"""Scanning folders into the catalogue."""
 
 import contextlib
 import itertools
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from muniment.adapters.scan import scan
 from muniment.adapters.sql.catalog import open_catalog
-from muniment.archive.catalog import Catalog, Problem, ScanCounts
+from muniment.archive.catalog import Catalog, Problem, ScanCounts, ScannedFile
+from muniment.archive.ports import Progress
 from muniment.bootstrap import Archive
-from muniment.entrypoints.cli.progress import Progress
-from muniment.entrypoints.cli.text import count
 from muniment.errors import NotFoundError, UsageError
+from muniment.text import count
 
 _BATCH_FILES = 5_000
 
@@ -60,9 +60,21 @@ def roots_of(paths: Sequence[str], archive: Archive) -> list[bytes]:
 
 
 def scan_into(
-    catalog: Catalog, roots: "Iterable[bytes]", archive: Archive, progress: Progress
+    catalog: Catalog,
+    roots: "Iterable[bytes]",
+    archive: Archive,
+    progress: Progress,
+    is_wanted: Callable[[ScannedFile], bool] | None = None,
 ) -> Scan:
-    """Record what is below `roots`, with its problems."""
+    """Record what is below `roots`, with its problems.
+
+    Args:
+        catalog: Where it is recorded.
+        roots: Absolute paths.
+        archive: The archive, whose own folder is left out.
+        progress: Told how many paths there are.
+        is_wanted: Tells what is recorded; everything if left out.
+    """
     result = Scan()
     now = int(time.time())
 
@@ -71,6 +83,8 @@ def scan_into(
 
     progress.stage("", "scan", 0)
     files = scan(roots, note, skip=[os.fsencode(archive.home)])
+    if is_wanted is not None:
+        files = filter(is_wanted, files)
     while batch := list(itertools.islice(files, _BATCH_FILES)):
         result.counts += catalog.record_scan(batch)
         progress.advance(0, len(batch))

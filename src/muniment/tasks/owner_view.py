@@ -16,8 +16,8 @@ from muniment.archive.manifest import Manifest, Signature
 from muniment.archive.merkle import MerkleTree
 from muniment.archive.records_file import RecordsFile
 from muniment.archive.verify import OpenedCommit
-from muniment.entrypoints.cli.views import path_view
 from muniment.errors import IntegrityError
+from muniment.tasks.views import path_view
 
 _NONCE_BYTES = 24  # the header of a sealed stream
 _NANOSECONDS = 1_000_000_000
