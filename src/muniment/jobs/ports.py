@@ -84,8 +84,8 @@ class JobStore(Protocol):
             LostClaimError: The claim is lost.
         """
 
-    def finish_step(self, claim: Claim, name: str, result: Any) -> None:  # noqa: ANN401  # any JSON
-        """Store the result of a step.
+    def finish_step(self, claim: Claim, name: str, result: Any) -> Any:  # noqa: ANN401  # any JSON
+        """Store the result of a step, and return it as JSON has it.
 
         Raises:
             LostClaimError: The claim is lost.

@@ -114,8 +114,7 @@ class Run:
         if name not in steps:
             self.check()
             result = function(Step(self.job.job_id, name, self.job.token))
-            self._store.finish_step(self.job.claim, name, result)
-            steps[name] = result
+            steps[name] = self._store.finish_step(self.job.claim, name, result)
         return steps[name]
 
     def transact(self, name: str, function: Callable[[Within], Any]) -> Any:  # noqa: ANN401  # any JSON

@@ -213,12 +213,13 @@ class SqlJobs(SqlStore):
             sql = "SELECT name, result FROM job_steps WHERE job_id = ?"
             return {name: json.loads(text) for name, text in statements.rows(sql, claim.job_id)}
 
-    def finish_step(self, claim: Claim, name: str, result: Any) -> None:  # noqa: ANN401  # any JSON
+    def finish_step(self, claim: Claim, name: str, result: Any) -> Any:  # noqa: ANN401  # any JSON
         """See `JobStore.finish_step`."""
         text = encode_json(result, f"result of step {name!r}")
         with self._writing() as statements:
             _lock(statements, claim)
             self._insert_step(statements, claim, name, text)
+        return json.loads(text)
 
     def transact_step(self, claim: Claim, name: str, function: Callable[[Statements], Any]) -> Any:  # noqa: ANN401  # any JSON
         """See `JobStore.transact_step`."""
