@@ -288,7 +288,7 @@ def test_parts_of_a_dag_are_incomplete_until_all_are_there(desk, tree):
     desk.run("get", cid, "-o", "out", code=3)
     assert not (desk.folder / "out").exists()
     kinds = {entry["name_display"]: entry["kind"] for entry in desk.json("ls", cid)["entries"]}
-    assert kinds["hello"] == "unknown"
+    assert kinds["hello"] == "missing"
     desk.run("import", "root.car", "--allow-incomplete")
     assert cid in desk.text("pins")
     answer = desk.json("import", "root.car", "whole.car")  # the second completes the first

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from muniment.adapters.block_store import EmbeddedBlockStore
-from muniment.adapters.content.adding import AddOptions, ContentAdder
+from muniment.adapters.content.adding import ContentAdder
 from muniment.adapters.content.exporting import write_car
 from muniment.adapters.content.importing import import_car
+from muniment.adapters.content.leaves import AddOptions
 from muniment.adapters.content.pinning import pin_roots
 from muniment.content.cid import CID, RAW
 from muniment.content.dag_pb import PBLink

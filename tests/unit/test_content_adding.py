@@ -7,8 +7,9 @@ import socket
 import pytest
 
 from muniment.adapters.content import adding
-from muniment.adapters.content.adding import AddOptions, ContentAdder
-from muniment.adapters.source_file import SourceFile
+from muniment.adapters.content.adding import ContentAdder
+from muniment.adapters.content.leaves import AddOptions
+from muniment.adapters.source_file import SourceFile, UnreadableError
 from muniment.content.cid import CID, RAW, verify_block
 from muniment.content.unixfs import (
     V0_2015,
@@ -157,7 +158,7 @@ def test_special_files_are_left_out_and_named(tree):
 
 def test_what_is_gone_or_forbidden_is_named(tree, monkeypatch):
     def peek(self, offset, count):
-        raise adding.UnreadableError("it cannot be read: input/output error")
+        raise UnreadableError("it cannot be read: input/output error")
 
     monkeypatch.setattr(SourceFile, "peek", peek)
     run = Run(tree)

@@ -45,11 +45,20 @@ def shuffled(items):
 
 def build(entries, profile, spool=None, metadata=None):
     blocks = {}
-    builder = DirectoryBuilder(blocks.__setitem__, profile, spool, metadata)
+    builder = DirectoryBuilder(profile, spool, metadata)
     for entry in entries:
         builder.add(*entry)
-    dag = builder.finish()
-    return dag, blocks
+    return finish(builder.finish(), blocks), blocks
+
+
+def finish(nodes, blocks):
+    """Take all nodes; returns what the generator does."""
+    while True:
+        try:
+            cid, block = next(nodes)
+        except StopIteration as end:
+            return end.value
+        blocks[cid] = block
 
 
 @pytest.mark.parametrize("profile", [V1_2025, V0_2015], ids=lambda profile: profile.name)
@@ -74,7 +83,7 @@ def test_a_directory_is_the_same_in_any_order_and_by_way_of_the_disk(profile, co
 
 def test_what_is_spilled_is_no_longer_in_memory(monkeypatch):
     monkeypatch.setattr(directory, "SORTED_BYTES", 20_000)
-    builder = DirectoryBuilder(lambda *_: None, V1_2025, io.BytesIO)
+    builder = DirectoryBuilder(V1_2025, io.BytesIO)
     for name in names(20_000):
         builder.add(name, LEAF, 4)
     assert builder._sorter._held_bytes < 20_000
@@ -100,13 +109,13 @@ def test_shards_reach_as_deep_as_names_collide():
     """Hashes that share all but their last slot go down to the last level; equal ones are refused."""
     low = [(1 << 40, PBLink(LEAF, b"a")), ((1 << 40) + 1, PBLink(LEAF, b"b"))]
     blocks = {}
-    root = hamt.build(low, V1_2025, blocks.__setitem__)
+    root = finish(hamt.build(low, V1_2025), blocks)
     depth, node = 0, decode_unixfs(blocks[root.cid])
     while len(node.links) == 1:
         depth, node = depth + 1, decode_unixfs(blocks[node.links[0].cid])
     assert (depth, [link.name for link in node.links]) == (7, [b"00a", b"01b"])
     with pytest.raises(FormatError, match="same hash"):
-        hamt.build([low[0], (1 << 40, PBLink(LEAF, b"b"))], V1_2025, blocks.__setitem__)
+        finish(hamt.build([low[0], (1 << 40, PBLink(LEAF, b"b"))], V1_2025), blocks)
 
 
 # Modes and times

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from muniment.adapters.content import getting
-from muniment.adapters.content.adding import AddOptions, ContentAdder
+from muniment.adapters.content.adding import ContentAdder
 from muniment.adapters.content.getting import get_to
+from muniment.adapters.content.leaves import AddOptions
 from muniment.adapters.content.new_file import new_file
 from muniment.content.cid import CID, RAW
 from muniment.content.dag_pb import PBLink

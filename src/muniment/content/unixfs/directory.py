@@ -1,7 +1,7 @@
 """Directories: one node of named links, or a HAMT when that node would exceed the profile's threshold."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
@@ -35,7 +35,7 @@ class DirectoryDag:
     Attributes:
         root: CID of the directory.
         tsize: Bytes of all blocks below and including the root.
-        inner: Every node of the directory, children before the root; empty where they were handed to a `put`.
+        inner: Every node of the directory, children before the root; empty where they were yielded.
     """
 
     root: CID
@@ -49,7 +49,6 @@ class DirectoryBuilder:
     Memory: a directory that stays one node is small; of a sharded one, `SORTED_BYTES` of entries, the rest lies in the spool file.
 
     Args:
-        put: Takes every node, children before parents.
         profile: Decides when and how it is sharded.
         open_spool: Makes an empty temporary file to read and write; without it, all entries stay in memory.
         metadata: What is stored about the directory itself.
@@ -57,12 +56,11 @@ class DirectoryBuilder:
 
     def __init__(
         self,
-        put: Callable[[CID, bytes], None],
         profile: Profile = V1_2025,
         open_spool: Callable[[], BinaryIO] | None = None,
         metadata: Metadata | None = None,
     ) -> None:
-        self._put, self._profile, self._metadata = put, profile, metadata
+        self._profile, self._metadata = profile, metadata
         self._size_bytes = len(encode_directory((), metadata)) if profile.hamt_by_block else 0
         self._links: list[PBLink] | None = []
         self._sorter = _Sorter(open_spool)
@@ -85,14 +83,14 @@ class DirectoryBuilder:
                 self._sorter.add(early)
             self._links = None
 
-    def finish(self) -> DirectoryDag:
-        """Close the directory and return it, without `inner`.
+    def finish(self) -> Generator[tuple[CID, bytes], None, DirectoryDag]:
+        """Yield every node, children before the root, and return the directory.
 
         Raises:
             FormatError: A name occurs twice.
         """
         if self._links is None:
-            root = hamt.build(self._sorter.finish(), self._profile, self._put, self._metadata)
+            root = yield from hamt.build(self._sorter.finish(), self._profile, self._metadata)
             return DirectoryDag(root.cid, root.tsize or 0, [])
         self._links.sort(key=_name)
         for one, other in zip(self._links, self._links[1:], strict=False):
@@ -100,7 +98,7 @@ class DirectoryBuilder:
                 raise FormatError(f"directory has the name {one.name!r} twice")
         block = encode_directory(self._links, self._metadata)
         cid = self._profile.node_cid(block)
-        self._put(cid, block)
+        yield cid, block
         return DirectoryDag(cid, len(block) + sum(link.tsize or 0 for link in self._links), [])
 
 
@@ -113,11 +111,15 @@ def directory_dag(
         FormatError: A name is empty, `.` or `..`, holds `/` or a zero byte, or occurs twice.
     """
     inner: list[tuple[CID, bytes]] = []
-    builder = DirectoryBuilder(lambda cid, block: inner.append((cid, block)), profile)
+    builder = DirectoryBuilder(profile)
     for name, cid, tsize in entries:
         builder.add(name, cid, tsize)
-    dag = builder.finish()
-    return DirectoryDag(dag.root, dag.tsize, inner)
+    nodes = builder.finish()
+    while True:
+        try:
+            inner.append(next(nodes))
+        except StopIteration as end:
+            return DirectoryDag(end.value.root, end.value.tsize, inner)
 
 
 def symlink_node(

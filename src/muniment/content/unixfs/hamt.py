@@ -5,7 +5,7 @@ MurmurHash3 x64-128 (seed 0), most significant first. A slot holds one entry, li
 followed by the name, or a further shard, linked as the slot number alone (UnixFS specification, HAMTDirectory).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import NamedTuple
 
 from muniment.content.cid import CID
@@ -24,19 +24,17 @@ _MASK = (1 << 64) - 1
 
 
 def build(
-    entries: Iterable[tuple[int, PBLink]],
-    profile: Profile,
-    put: Callable[[CID, bytes], None],
-    metadata: Metadata | None = None,
-) -> PBLink:
-    """Build the shards over (hash of the name, named link), given in the order of the hashes; return a nameless link to the root.
+    entries: Iterable[tuple[int, PBLink]], profile: Profile, metadata: Metadata | None = None
+) -> Generator[tuple[CID, bytes], None, PBLink]:
+    """Build the shards over (hash of the name, named link), given in the order of the hashes.
 
-    Every node is handed to `put`, children before parents. Memory: one unfinished shard for each level.
+    Yields every node, children before parents, and returns a nameless link to the root, which has the metadata. Memory: one unfinished
+    shard for each level.
 
     Raises:
         FormatError: Two names are equal, or have the same 64-bit hash.
     """
-    shards = _OpenShards(profile, put)
+    shards = _OpenShards(profile)
     remaining = iter(entries)
     current, shared = next(remaining, None), 0
     while current is not None:
@@ -44,16 +42,18 @@ def build(
         shared_next = shards.shared_levels(current, following) if following else 0
         # Its slot is its own from the first level on at which neither neighbour goes the same way.
         shards.add(current, max(shared, shared_next))
-        shards.close_below(shared_next, current[0])
+        yield from shards.close_below(shared_next, current[0])
         current, shared = following, shared_next
-    return shards.close(metadata)
+    root, node = shards.close(metadata)
+    yield node
+    return root
 
 
 class _OpenShards:
     """The unfinished shards from the root down to the one that was added to last."""
 
-    def __init__(self, profile: Profile, put: Callable[[CID, bytes], None]) -> None:
-        self._profile, self._put = profile, put
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
         self._bits = _slot_bits(profile.hamt_fanout)
         self._width = _slot_width(profile.hamt_fanout)
         self._levels: list[list[tuple[int, PBLink]]] = [[]]
@@ -76,28 +76,26 @@ class _OpenShards:
         name = b"%0*X" % (self._width, slot) + (link.name or b"")
         self._levels[depth].append((slot, PBLink(link.cid, name, link.tsize)))
 
-    def close_below(self, depth: int, digest: int) -> None:
-        """Finish the shards deeper than `depth`, which lie on the way of `digest`."""
+    def close_below(self, depth: int, digest: int) -> Iterator[tuple[CID, bytes]]:
+        """Finish the shards deeper than `depth`, which lie on the way of `digest`; yield their nodes."""
         while len(self._levels) > depth + 1:
-            child = self._encode(self._levels.pop())
+            child, node = self.close()
             slot = _slot(digest, len(self._levels) - 1, self._bits)
             link = PBLink(child.cid, b"%0*X" % (self._width, slot), child.tsize)
             self._levels[-1].append((slot, link))
+            yield node
 
-    def close(self, metadata: Metadata | None) -> PBLink:
-        """Finish the root, the only one left."""
-        return self._encode(self._levels.pop(), metadata)
-
-    def _encode(
-        self, children: list[tuple[int, PBLink]], metadata: Metadata | None = None
-    ) -> PBLink:
+    def close(self, metadata: Metadata | None = None) -> tuple[PBLink, tuple[CID, bytes]]:
+        """Finish the deepest shard; return a nameless link to it, and its node."""
+        children = self._levels.pop()
         bits = sum(1 << slot for slot, _link in children)
         bitfield = bits.to_bytes((bits.bit_length() + 7) // 8, "big")
         links = [link for _slot, link in children]
-        block = encode_shard(links, bitfield, self._profile.hamt_fanout, MURMUR3_X64_64, metadata)
+        fanout = self._profile.hamt_fanout
+        block = encode_shard(links, bitfield, fanout, MURMUR3_X64_64, metadata)
         cid = self._profile.node_cid(block)
-        self._put(cid, block)
-        return PBLink(cid, b"", len(block) + sum(link.tsize or 0 for link in links))
+        tsize = len(block) + sum(link.tsize or 0 for link in links)
+        return PBLink(cid, b"", tsize), (cid, block)
 
 
 def iter_entries(

@@ -176,7 +176,7 @@ ANSWERS: dict[str, dict[str, str]] = {
     },
     "content ls": {
         "cid": "of the folder",
-        "entries": "list: `name_hex`, `name_display`, `cid`, `kind` (`file`, `directory`, `symlink`, `unknown`), `bytes` (of a file), `dag_bytes` (as the folder says), `target_display`",
+        "entries": "list: `name_hex`, `name_display`, `cid`, `kind` (`file`, `directory`, `symlink`, `missing`, `unknown`), `bytes` (of a file), `dag_bytes` (as the folder says), `target_display`",
         "next_offset": "`--offset` for the entries behind these, or null",
     },
     "content cat": {

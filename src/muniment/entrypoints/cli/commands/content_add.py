@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from muniment.entrypoints.cli.content_targets import open_store, store_folder, store_option
+from muniment.entrypoints.cli.content_targets import open_store, store_option
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.reporting import list_problems
 from muniment.entrypoints.cli.session import Command, Session, pass_session
@@ -18,7 +18,8 @@ from muniment.text import count, plain
 
 if TYPE_CHECKING:
     from muniment.adapters.block_store import EmbeddedBlockStore
-    from muniment.adapters.content.adding import Added, AddOptions, Block, ContentAdder
+    from muniment.adapters.content.adding import Added, Block, ContentAdder
+    from muniment.content.unixfs import Profile
 
 _STDIN = "-"
 
@@ -70,12 +71,18 @@ def add(
     read; each is named, and the exit code is 10.
     """
     from muniment.adapters.content.adding import ContentAdder  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.content.leaves import AddOptions  # noqa: PLC0415
     from muniment.adapters.processors import default_worker_count  # noqa: PLC0415
 
     roots = _roots(paths)
     problems: list[tuple[bytes, str]] = []
-    options = _options(session, profile_name, folder, only_cid=only_cid)
-    options = _with(options, hidden=hidden, mode=preserve_mode, mtime=preserve_mtime)
+    options = AddOptions(
+        _profile(profile_name),
+        hidden=hidden,
+        preserve_mode=preserve_mode,
+        preserve_mtime=preserve_mtime,
+        skip=(os.fsencode(folder or session.home_folder),),
+    )
     with (
         progress_of(session) as progress,
         ContentAdder(
@@ -107,24 +114,10 @@ def _roots(paths: tuple[str, ...]) -> list[bytes]:
     return roots
 
 
-def _options(
-    session: Session, profile_name: str, folder: Path | None, *, only_cid: bool
-) -> "AddOptions":
-    from muniment.adapters.content.adding import AddOptions  # noqa: PLC0415  # costs start-up time
-    from muniment.content.unixfs import V0_2015, V1_2025  # noqa: PLC0415
+def _profile(name: str) -> "Profile":
+    from muniment.content.unixfs import V0_2015, V1_2025  # noqa: PLC0415  # costs start-up time
 
-    profile = next(one for one in (V1_2025, V0_2015) if one.name == profile_name)
-    if only_cid and folder is None:  # needs no archive
-        return AddOptions(profile)
-    with store_folder(session, folder) as store:
-        own = store if folder else session.home_folder
-    return AddOptions(profile, skip=(os.fsencode(own),))
-
-
-def _with(options: "AddOptions", *, hidden: bool, mode: bool, mtime: bool) -> "AddOptions":
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(options, hidden=hidden, preserve_mode=mode, preserve_mtime=mtime)
+    return next(profile for profile in (V1_2025, V0_2015) if profile.name == name)
 
 
 def _blocks(adder: "ContentAdder", roots: list[bytes], *, wraps: bool) -> "Iterator[Block]":

@@ -207,7 +207,7 @@ def _entry_view(entry: "DirectoryEntry", store: "EmbeddedBlockStore") -> dict[st
     from muniment.content.cid import RAW  # noqa: PLC0415  # costs start-up time
     from muniment.content.unixfs import describe  # noqa: PLC0415
 
-    kind, size_bytes, target = "unknown", None, None
+    size_bytes, target = None, None
     try:
         if entry.cid.codec == RAW:
             kind, size_bytes = "file", store.size(entry.cid)
@@ -215,8 +215,10 @@ def _entry_view(entry: "DirectoryEntry", store: "EmbeddedBlockStore") -> dict[st
             info = describe(entry.cid, store.get)
             kind, target = info.kind.name.lower(), info.target
             size_bytes = info.size if kind == "file" else None
-    except (NotFoundError, IntegrityError):
-        pass  # it is listed all the same: that much is known
+    except NotFoundError:
+        kind = "missing"
+    except IntegrityError:  # it is listed all the same: that much is known
+        kind = "unknown"
     return {
         "name_hex": entry.name.hex(),
         "name_display": plain(os.fsdecode(entry.name)),
@@ -230,7 +232,7 @@ def _entry_view(entry: "DirectoryEntry", store: "EmbeddedBlockStore") -> dict[st
 
 def _entry_line(view: dict[str, Any]) -> str:
     amount = "-" if view["bytes"] is None else f"{view['bytes']:,}"
-    ending = {"directory": "/", "unknown": "  (not in this store)"}.get(view["kind"], "")
+    ending = {"directory": "/", "missing": "  (not in this store)"}.get(view["kind"], "")
     if view["target_display"]:
         ending = f" -> {view['target_display']}"
     return f"{view['cid']}  {amount:>13}  {view['name_display']}{ending}"
