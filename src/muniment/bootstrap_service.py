@@ -22,6 +22,7 @@ from muniment.accounts.organizations import Act, Organization
 from muniment.accounts.permissions import Permission, Role
 from muniment.accounts.quotas import NO_LIMIT, Quota
 from muniment.adapters.sql.accounts import SqlAccounts
+from muniment.adapters.sql.events import SqlEvents, on_job_change
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.service import open_service_database
 from muniment.adapters.sql.uploads import SqlUploads
@@ -49,10 +50,12 @@ INCOMING = "incoming"
 SCHEDULES = (
     Schedule("recover uploads", "recover-uploads", every_s=3600),
     daily("prune jobs", "prune-jobs", hour=3),
+    daily("prune events", "prune-events", hour=4),
 )
 """The service's own upkeep."""
 
 _JOBS_KEPT_S = 90 * 86_400
+EVENTS_KEPT_S = 7 * 86_400
 
 
 class Service:
@@ -96,7 +99,12 @@ class Service:
     @cached_property
     def jobs(self) -> SqlJobs:
         """Background work."""
-        return SqlJobs(self.database)
+        return SqlJobs(self.database, on_job_change)
+
+    @cached_property
+    def events(self) -> SqlEvents:
+        """What happened in each organisation."""
+        return SqlEvents(self.database)
 
     @cached_property
     def handlers(self) -> Handlers:
@@ -104,6 +112,7 @@ class Service:
         handlers = Handlers()
         handlers.add("recover-uploads", self._recover_uploads)
         handlers.add("prune-jobs", pruning(self.jobs, _JOBS_KEPT_S))
+        handlers.add("prune-events", self._prune_events)
         return handlers
 
     def worker(self, threads: int | None = None) -> Worker:
@@ -191,6 +200,10 @@ class Service:
     def _recover_uploads(self, run: Run) -> dict[str, int]:
         run.check()
         return {"uploads": self.recover_uploads()}
+
+    def _prune_events(self, run: Run) -> dict[str, int]:
+        run.check()
+        return {"events": self.events.prune(time.time_ns() // 1000 - EVENTS_KEPT_S * 1_000_000)}
 
     def _own_act(self, organization_id: str) -> Act:
         return Act(organization_id, "system", time.time_ns() // 1000, origin="cli")

@@ -1,11 +1,13 @@
-"""The audit log's table: entries are appended within the transaction of what they tell of."""
+"""The audit log's table: entries are appended within the transaction of what they tell of, and an event with each."""
 
 import json
+from functools import partial
 
 import msgspec
 
 from muniment.accounts.audit import FIRST, AuditEntry
 from muniment.accounts.organizations import Act, Fields
+from muniment.adapters.sql import events
 from muniment.adapters.sql.statements import Row, Statements
 
 TABLES = (
@@ -45,7 +47,20 @@ def append(
     before: Fields | None = None,
     after: Fields | None = None,
 ) -> None:
-    """Append an entry; whoever appends to the same log waits until this transaction ends."""
+    """Append an entry, and an event that tells the same, at the end of the transaction; whoever appends to the same log waits until then."""
+    write = partial(_append, statements, act, action, target, before, after)
+    statements.at_end(("audit", act.organization_id), write)
+    events.append(statements, act.organization_id, act.at_us, action, target, act.actor, after)
+
+
+def _append(
+    statements: Statements,
+    act: Act,
+    action: str,
+    target: str,
+    before: Fields | None,
+    after: Fields | None,
+) -> None:
     number, previous = statements.row(
         "SELECT number, hash FROM audit_heads WHERE organization_id = ? {lock}", act.organization_id
     )

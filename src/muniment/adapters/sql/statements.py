@@ -4,7 +4,7 @@ SQLAlchemy's own handling of a row costs more than the database's, so statements
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -34,6 +34,21 @@ class Statements:
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self.connection = connection
         self._dialect = dialect
+        self._last: list[tuple[tuple[str, str], Callable[[], None]]] = []
+
+    def at_end(self, place: tuple[str, str], function: Callable[[], None]) -> None:
+        """Call a function at the end of the transaction, before it commits; the order is that of the places, and then of the calls.
+
+        What many transactions write to belongs there, such as the end of a log. Its row is then locked for the shortest time, and always
+        after all other rows and in one order, so that no two transactions wait for each other.
+        """
+        self._last.append((place, function))
+
+    def end(self) -> None:
+        """Call what is to be called at the end."""
+        last, self._last = self._last, []
+        for _place, function in sorted(last, key=lambda item: item[0]):
+            function()
 
     def rows(self, sql: str, *values: Value) -> list[Row]:
         """Run a query and return all of its rows, as plain tuples."""
@@ -94,7 +109,9 @@ class SqlStore:
     def _writing(self) -> Iterator[Statements]:
         """Run a transaction that may write."""
         with self._database.transaction(write=True) as connection:
-            yield Statements(connection, self._database.dialect)
+            statements = Statements(connection, self._database.dialect)
+            yield statements
+            statements.end()
 
     @contextmanager
     def _reading(self) -> Iterator[Statements]:
