@@ -124,6 +124,7 @@ def test_add_standard_input(desk):
     assert done.stdout.decode().strip() == HELLO
     assert desk.run("cat", HELLO) == b"hello world"
     desk.run("add", "-", "-", code=2)
+    desk.run("add", "-w", "-", code=2)
 
 
 def test_a_folder_around_files_keeps_their_names(desk, tree):

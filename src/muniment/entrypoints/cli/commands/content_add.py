@@ -74,7 +74,7 @@ def add(
     from muniment.adapters.content.leaves import AddOptions  # noqa: PLC0415
     from muniment.adapters.processors import default_worker_count  # noqa: PLC0415
 
-    roots = _roots(paths)
+    roots = _roots(paths, wraps=wraps)
     problems: list[tuple[bytes, str]] = []
     options = AddOptions(
         _profile(profile_name),
@@ -104,9 +104,11 @@ def add(
     _report(session, adder.added, new_blocks, problems, stored=not only_cid)
 
 
-def _roots(paths: tuple[str, ...]) -> list[bytes]:
+def _roots(paths: tuple[str, ...], *, wraps: bool) -> list[bytes]:
     if paths.count(_STDIN) > 1:
         raise UsageError("standard input can be read once only")
+    if wraps and _STDIN in paths:
+        raise UsageError("standard input has no name that a folder could keep")
     roots = [os.fsencode(path) for path in paths]
     for root in roots:
         if root != os.fsencode(_STDIN) and not os.path.lexists(root):
