@@ -24,7 +24,7 @@ from muniment.content.dag_pb import PBLink
 from muniment.content.unixfs import symlink_node
 from muniment.content.unixfs.hamt import murmur3_64
 from muniment.content.unixfs.node import encode_directory
-from muniment.entrypoints.gateway.tunnel import MAX_CLIENT_CONNECTIONS
+from muniment.entrypoints.serving.tunnel import MAX_CLIENT_CONNECTIONS
 from muniment.errors import MunimentError
 from muniment.testing import hostile
 
@@ -40,7 +40,7 @@ from pathlib import Path
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.entrypoints.gateway.asgi import GatewayApp, Limits
 from muniment.entrypoints.gateway.gateway import Gateway, GatewayOptions
-from muniment.entrypoints.gateway.server import Listen, serve
+from muniment.entrypoints.serving.server import Listen, serve
 
 @contextlib.contextmanager
 def open_app(active):

@@ -177,7 +177,7 @@ import contextlib, sys
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.entrypoints.gateway.asgi import GatewayApp, Limits
 from muniment.entrypoints.gateway.gateway import Gateway
-from muniment.entrypoints.gateway.server import Listen, serve
+from muniment.entrypoints.serving.server import Listen, serve
 
 @contextlib.contextmanager
 def open_app(active):

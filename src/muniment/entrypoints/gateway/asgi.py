@@ -12,10 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from muniment.entrypoints.gateway.active import Active
 from muniment.entrypoints.gateway.gateway import Gateway, error_response
 from muniment.entrypoints.gateway.hot import HotAnswers, Messages, request_key
-from muniment.entrypoints.gateway.limits import Clients
 from muniment.entrypoints.gateway.messages import (
     CORS_HEADERS,
     Answer,
@@ -23,6 +21,8 @@ from muniment.entrypoints.gateway.messages import (
     begin,
     read_scope,
 )
+from muniment.entrypoints.serving.active import Active
+from muniment.entrypoints.serving.clients import Clients, TooManyRequestsError
 from muniment.errors import MunimentError
 
 _log = logging.getLogger(__name__)
@@ -96,6 +96,10 @@ class GatewayApp:
         except HttpError as error:
             await _send_whole(send, _refusal(error))
             return
+        except TooManyRequestsError as error:
+            retry_after = ("retry-after", str(error.retry_after_s))
+            await _send_whole(send, _refusal(HttpError(429, str(error), retry_after)))
+            return
         try:
             await self._serve(scope, receive, send)
         finally:
@@ -115,6 +119,9 @@ class GatewayApp:
             whole = await self._answer(scope, receive, send)
         if whole:
             self._hot.keep(key, *whole, since=generation)
+
+    def stop(self) -> None:
+        """Do nothing: no answer of a gateway waits for anything to happen."""
 
     def close(self) -> None:
         """Let the threads go, once what they do is done."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from muniment.bootstrap_service import Service
-from muniment.entrypoints.gateway.active import Active
-from muniment.entrypoints.gateway.server import Listen, serve
 from muniment.entrypoints.http.app import create_app
+from muniment.entrypoints.serving.active import Active
+from muniment.entrypoints.serving.server import Listen, serve
 
 __all__ = ["Listen", "ServiceProcesses"]
 

@@ -170,13 +170,13 @@ def command(
     Blocks, CARs and IPNS records can be verified by whoever gets them. Files, directories and archives are for browsers. What is
     served of commits is encrypted, except what was published.
     """
-    from muniment.entrypoints.gateway.active import Active  # noqa: PLC0415  # costs start-up time
     from muniment.entrypoints.gateway.asgi import GatewayApp, Limits  # noqa: PLC0415
     from muniment.entrypoints.gateway.gateway import Gateway, GatewayOptions  # noqa: PLC0415
     from muniment.entrypoints.gateway.hot import HotAnswers  # noqa: PLC0415
-    from muniment.entrypoints.gateway.limits import ClientLimits, Clients  # noqa: PLC0415
     from muniment.entrypoints.gateway.routing import RoutingOptions  # noqa: PLC0415
-    from muniment.entrypoints.gateway.server import Listen, serve  # noqa: PLC0415
+    from muniment.entrypoints.serving.active import Active  # noqa: PLC0415  # costs start-up time
+    from muniment.entrypoints.serving.clients import ClientLimits, Clients  # noqa: PLC0415
+    from muniment.entrypoints.serving.server import Listen, serve  # noqa: PLC0415
 
     if (certificate is None) != (key is None):
         raise UsageError("--certificate and --key belong together")
@@ -215,7 +215,7 @@ def command(
 
 
 def _networks(addresses: tuple[str, ...]) -> "list[IPv4Network | IPv6Network]":
-    from muniment.entrypoints.gateway.limits import parse_networks  # noqa: PLC0415  # costs start-up time
+    from muniment.entrypoints.serving.clients import parse_networks  # noqa: PLC0415  # costs start-up time
 
     try:
         return parse_networks(addresses)

@@ -11,23 +11,24 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
-from muniment.entrypoints.gateway.active import Active, ActiveCounts
-from muniment.entrypoints.gateway.asgi import GatewayApp
-from muniment.entrypoints.gateway.memory import keep_freed_memory
-from muniment.entrypoints.gateway.tunnel import Tunnel
-from muniment.entrypoints.gateway.workers import Workers
+from muniment.entrypoints.serving.active import Active, ActiveCounts
+from muniment.entrypoints.serving.memory import keep_freed_memory
+from muniment.entrypoints.serving.tunnel import Tunnel
+from muniment.entrypoints.serving.workers import STOP_TIMEOUT_S, Workers
 from muniment.errors import UsageError
 
 HEADER_TIMEOUT_MS = 15_000
 MAX_HEADER_BYTES = 64 * 1024
 _READY_POLL_S = 0.02
 _READY_TIMEOUT_S = 30.0
-_STOP_TIMEOUT_S = 10.0
+_FINISH_TIMEOUT_S = 10.0
+"""What a request has to end in when the server does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,32 @@ class Listen:
     is_proxy: bool = False
 
 
-OpenApp = Callable[[Active], AbstractContextManager[GatewayApp]]
+class App(Protocol):
+    """An ASGI 3 application for HTTP.
+
+    Attributes:
+        scheme: How clients reach it, if something in front of the server knows better than it does.
+    """
+
+    scheme: str
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  # as ASGI has it
+        """Answer one request."""
+
+    def stop(self) -> None:
+        """End what would go on without end: the server is about to stop."""
+
+
+OpenApp = Callable[[Active], AbstractContextManager[App]]
 """Opens the application in the process that serves it; what it opens must not be open already, since a fork may lie between."""
 
 
 def serve(
-    open_app: OpenApp, listen: Listen, on_ready: Callable[[str], None], workers: int = 1
+    open_app: OpenApp,
+    listen: Listen,
+    on_ready: Callable[[str], None],
+    workers: int = 1,
+    stop_timeout_s: float = STOP_TIMEOUT_S,
 ) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready` is called with the URL once connections are accepted.
 
@@ -63,6 +84,7 @@ def serve(
         listen: Where.
         on_ready: Called in this process.
         workers: How many processes serve; 1 for this one.
+        stop_timeout_s: Seconds that several processes have to end by themselves.
 
     Raises:
         UsageError: The address cannot be listened on, or the certificate cannot be used.
@@ -81,24 +103,24 @@ def serve(
     if workers == 1:
         work(0, lambda: on_ready(url), None)
     else:
-        Workers(workers, work, counts).run(lambda: on_ready(url))
+        Workers(workers, work, counts, stop_timeout_s).run(lambda: on_ready(url))
 
 
 def _serve_here(
-    app: GatewayApp,
+    app: App,
     listen: Listen,
     tls: ssl.SSLContext | None,
     on_ready: Callable[[], None],
     parent: int | None,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="muniment-gateway-") as folder:
+    with tempfile.TemporaryDirectory(prefix="muniment-") as folder:
         inner = Path(folder) / "socket" if listen.is_proxy or tls else None
         server = _server(app, listen, inner)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(server, listen, inner, tls, on_ready, parent))
+            asyncio.run(_run(server, app, listen, inner, tls, on_ready, parent))
 
 
-def _server(app: GatewayApp, listen: Listen, inner: Path | None) -> Server:
+def _server(app: App, listen: Listen, inner: Path | None) -> Server:
     return Server(
         app,
         address=listen.host,
@@ -132,6 +154,7 @@ def _tls_context(listen: Listen) -> ssl.SSLContext | None:
 
 async def _run(
     server: Server,
+    app: App,
     listen: Listen,
     inner: Path | None,
     tls: ssl.SSLContext | None,
@@ -156,9 +179,10 @@ async def _run(
         on_ready()
         await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    app.stop()
     server.stop()  # type: ignore[no-untyped-call]
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(serving, _STOP_TIMEOUT_S)
+        await asyncio.wait_for(serving, _FINISH_TIMEOUT_S)
 
 
 async def _wait_until_ready(

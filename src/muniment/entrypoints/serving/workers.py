@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from muniment.entrypoints.gateway.active import ActiveCounts
+from muniment.entrypoints.serving.active import ActiveCounts
 from muniment.errors import MunimentError, UsageError
 
 START_TIMEOUT_S = 60.0
@@ -49,10 +49,18 @@ class Workers:
         count: How many there are to be.
         work: What each does, in a process of its own.
         counts: The numbers that a worker who died may have left.
+        stop_timeout_s: Seconds that they have to end by themselves.
     """
 
-    def __init__(self, count: int, work: Work, counts: ActiveCounts) -> None:
+    def __init__(
+        self,
+        count: int,
+        work: Work,
+        counts: ActiveCounts,
+        stop_timeout_s: float = STOP_TIMEOUT_S,
+    ) -> None:
         self._work = work
+        self._stop_timeout_s = stop_timeout_s
         self._counts = counts
         self._slots: list[_Worker | None] = [None] * count
         self._alive_read, self._alive_write = os.pipe()
@@ -117,7 +125,7 @@ class Workers:
                 if worker and os.waitpid(worker.pid, os.WNOHANG)[0]:
                     self._counts.clear(slot)
                     lived_s = time.monotonic() - worker.started_at
-                    _log.warning("a worker of the gateway ended; another one takes its place")
+                    _log.warning("a process ended; another one takes its place")
                     time.sleep(max(_HURRY_S - lived_s, 0.0))
                     os.close(self._start(slot))
 
@@ -125,7 +133,7 @@ class Workers:
         """End all workers, by force if they take too long."""
         os.close(self._alive_write)
         os.close(self._alive_read)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
+        deadline = time.monotonic() + self._stop_timeout_s
         pids = [worker.pid for worker in self._slots if worker]
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in pids:
@@ -172,7 +180,7 @@ def _wait_until_ready(ready: int) -> None:
             left_s = max(deadline - time.monotonic(), 0.0)
             piece = os.read(ready, 4096) if select.select([ready], [], [], left_s)[0] else b""
             if not piece:
-                raise UsageError("a worker of the gateway ended, or did not begin to serve")
+                raise UsageError("a process ended, or did not begin to serve")
             said += piece
     finally:
         os.close(ready)

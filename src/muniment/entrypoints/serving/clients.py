@@ -12,8 +12,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from math import ceil
 from typing import Any
 
-from muniment.entrypoints.gateway.messages import HttpError
-from muniment.errors import FormatError
+from muniment.errors import FormatError, MunimentError
 
 MAX_CLIENTS = 65_536
 """Clients that are remembered at once, some 20 MB."""
@@ -21,6 +20,18 @@ PEER_END = "~"
 """What stands behind the client's address in the name of the socket through which `tunnel` passes a connection on."""
 _IPV6_CLIENT_BITS = 64
 _MAX_FORWARDED = 16
+
+
+class TooManyRequestsError(MunimentError):
+    """One client asks for too much.
+
+    Attributes:
+        retry_after_s: Seconds after which it may come again.
+    """
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("too many requests from one client")
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ class Clients:
         """Let a request begin; every one that was let in must be released. A client without a name is not limited.
 
         Raises:
-            HttpError: 429: the client does too much already; says when to come again.
+            TooManyRequestsError: 429: the client does too much already; says when to come again.
         """
         if not client:
             return
@@ -172,6 +183,5 @@ def parse_networks(texts: Iterable[str]) -> list[IPv4Network | IPv6Network]:
         raise FormatError(f"expected an address or network: {error}") from None
 
 
-def _too_many(seconds: float) -> HttpError:
-    retry_after = ("retry-after", str(max(1, ceil(seconds))))
-    return HttpError(429, "too many requests from one client", retry_after)
+def _too_many(seconds: float) -> TooManyRequestsError:
+    return TooManyRequestsError(max(1, ceil(seconds)))

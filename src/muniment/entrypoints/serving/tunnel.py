@@ -12,8 +12,13 @@ import ssl
 from pathlib import Path
 from typing import cast
 
-from muniment.entrypoints.gateway.limits import PEER_END, ClientLimits, Clients, client_of
-from muniment.entrypoints.gateway.messages import HttpError
+from muniment.entrypoints.serving.clients import (
+    PEER_END,
+    ClientLimits,
+    Clients,
+    TooManyRequestsError,
+    client_of,
+)
 
 MAX_HEAD_BYTES = 8192
 HEAD_TIMEOUT_S = 15.0
@@ -26,7 +31,10 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _END = b"\r\n\r\n"
 _OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n"
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
+_BUSY_S = 5
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: %d\r\ncontent-length: 0\r\n\r\n" % _BUSY_S
+)
 
 
 class Tunnel:
@@ -55,10 +63,10 @@ class Tunnel:
         """Count a connection.
 
         Raises:
-            HttpError: There are too many, of this client or of all.
+            TooManyRequestsError: There are too many, of this client or of all.
         """
         if len(self.connections) >= MAX_CONNECTIONS:
-            raise HttpError(503, "too many connections")
+            raise TooManyRequestsError(_BUSY_S)
         self.clients.admit(client_of(peer))
         self.connections.add(transport)
 
@@ -149,7 +157,7 @@ class _Client(_Half):
         self._peer = str(self.transport.get_extra_info("peername", ("",))[0])
         try:
             self._tunnel.enter(self.transport, self._peer)
-        except HttpError:
+        except TooManyRequestsError:
             self._refuse(_BUSY)
             return
         loop = asyncio.get_running_loop()
