@@ -1,6 +1,7 @@
 """`python -m benchmarks archive`, `gateway` or `scan`; each has its own `--help`."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def main() -> int:
         )
         module.add_arguments(command)
     arguments = parser.parse_args()
+    # As an interrupt does: servers are stopped and folders removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("benchmarks: terminated"))
     scratch = arguments.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
     code: int = BENCHMARKS[arguments.benchmark].run(
