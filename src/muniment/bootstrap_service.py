@@ -21,19 +21,27 @@ from muniment.accounts.api_keys import ApiKey, new_token
 from muniment.accounts.organizations import Act, Organization
 from muniment.accounts.permissions import Permission, Role
 from muniment.accounts.quotas import NO_LIMIT, Quota
+from muniment.adapters.processors import default_worker_count
 from muniment.adapters.sql.accounts import SqlAccounts
 from muniment.adapters.sql.events import SqlEvents, on_job_change
 from muniment.adapters.sql.jobs import SqlJobs
+from muniment.adapters.sql.operations import SqlOperations
 from muniment.adapters.sql.service import open_service_database
+from muniment.adapters.sql.stored_commits import SqlStoredCommits
 from muniment.adapters.sql.uploads import SqlUploads
 from muniment.adapters.upload_files import UploadFiles
 from muniment.archive import manifest
-from muniment.bootstrap import Archive, create_archive
+from muniment.bootstrap import create_archive
 from muniment.errors import ConflictError
 from muniment.jobs.handlers import Handlers, pruning
 from muniment.jobs.run import Run
 from muniment.jobs.schedules import Schedule, daily
 from muniment.jobs.worker import Worker
+from muniment.service_jobs.archives import Archives, UploadRoot
+from muniment.service_jobs.archiving import Archiving
+from muniment.service_jobs.registering import add_archive_handlers
+from muniment.service_jobs.timestamps import upgrading
+from muniment.service_jobs.verifying import verifying
 from muniment.service_settings import ServiceSettings
 from muniment.uploads.receiving import Receiver
 
@@ -107,9 +115,40 @@ class Service:
         return SqlEvents(self.database)
 
     @cached_property
+    def operations(self) -> SqlOperations:
+        """What principals do with background work."""
+        return SqlOperations(self.database, self.jobs)
+
+    @cached_property
+    def stored_commits(self) -> SqlStoredCommits:
+        """What is known of the organisations' commits beyond their archives."""
+        return SqlStoredCommits(self.database)
+
+    @cached_property
+    def archives(self) -> Archives:
+        """The organisations' archives; this service closes them."""
+        # All jobs together should not keep many more processes busy than there are processors.
+        workers_max = max(1, default_worker_count() // max(1, self.settings.workers))
+        return Archives(self.organization_home, workers_max)
+
+    @cached_property
     def handlers(self) -> Handlers:
         """What does each kind of job."""
         handlers = Handlers()
+        archiving = Archiving(
+            self.archives,
+            self.upload_root,
+            self.stored_commits,
+            self.receiver.store,
+            keep_staged=self.settings.keep_staged,
+        )
+        add_archive_handlers(
+            handlers,
+            catalog=archiving.catalog,
+            archive=archiving.archive,
+            upgrade=upgrading(self.archives),
+            verify=verifying(self.archives, self.stored_commits),
+        )
         handlers.add("recover-uploads", self._recover_uploads)
         handlers.add("prune-jobs", pruning(self.jobs, _JOBS_KEPT_S))
         handlers.add("prune-events", self._prune_events)
@@ -138,9 +177,9 @@ class Service:
         """Return the archive home of an organisation."""
         return self.home / ORGANIZATIONS / organization_id
 
-    def archive(self, organization_id: str) -> Archive:
-        """Open the archive of an organisation; whoever asks closes it."""
-        return Archive(self.organization_home(organization_id))
+    def upload_root(self, organization_id: str) -> UploadRoot:
+        """Return where the uploads of an organisation lie, as its archive sees them."""
+        return UploadRoot(self.home / UPLOADS / organization_id)
 
     def create_organization(
         self, organization_id: str, name: str, quota: Quota = NO_LIMIT, *, recovery: bool = True
@@ -192,7 +231,10 @@ class Service:
         return token
 
     def close(self) -> None:
-        """Release the database if it is open."""
+        """Release archives and database if they are open."""
+        archives = self.__dict__.pop("archives", None)
+        if archives is not None:
+            archives.close()
         database = self.__dict__.pop("database", None)
         if database is not None:
             database.close()

@@ -43,5 +43,5 @@ class UploadStore(Protocol):
     def unfinished(self) -> Iterable[Upload]:
         """Return the uploads of all organisations that are being received or moved."""
 
-    def mark_archived(self, organization_id: str, places: Iterable[bytes]) -> int:
-        """Note that the files of these places are archived; returns how many uploads that were."""
+    def mark_archived(self, act: Act, commit_id: str, places: Iterable[bytes]) -> int:
+        """Note that a commit holds the files of these places; returns how many uploads that were."""

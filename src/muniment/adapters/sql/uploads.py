@@ -131,19 +131,24 @@ class SqlUploads(SqlStore):
             rows = statements.rows(f"{_UPLOAD} WHERE state IN ('receiving', 'moving')")
         return [_upload(row) for row in rows]
 
-    def mark_archived(self, organization_id: str, places: Iterable[bytes]) -> int:
+    def mark_archived(self, act: Act, commit_id: str, places: Iterable[bytes]) -> int:
         """See `UploadStore.mark_archived`."""
         with self._writing() as statements:
-            return sum(
+            marked = sum(
                 statements.run(
                     "UPDATE uploads SET state = ? WHERE organization_id = ? AND place = ? AND state = ?",
                     UploadState.ARCHIVED,
-                    organization_id,
+                    act.organization_id,
                     place,
                     UploadState.RECEIVED,
                 )
                 for place in places
             )
+            if marked:
+                after = {"uploads": marked}
+                target = f"commit:{commit_id}"
+                audit_log.append(statements, act, "upload.archived", target, after=after)
+            return marked
 
     @staticmethod
     def _enter_state(

@@ -1,20 +1,12 @@
 """`muniment ots`."""
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from muniment.adapters.calendars import trusted_calendars
-from muniment.adapters.commit_folder import CommitFolder
-from muniment.adapters.durable import write_durably
 from muniment.archive import timestamps
 from muniment.archive.catalog import CommitRow, CommitState, TimestampState
-from muniment.archive.commit_source import read_whole
-from muniment.archive.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, TIMESTAMP_NAME
-from muniment.archive.ots import Block, Chain, DetachedTimestamp
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.session import Group, Session, pass_session
 from muniment.errors import (
@@ -24,10 +16,8 @@ from muniment.errors import (
     PendingError,
 )
 from muniment.tasks.timestamp_checks import TimestampCheck, check_timestamp, read_proof
+from muniment.tasks.timestamp_upgrades import Upgraded, upgrade_timestamp
 from muniment.text import count
-
-if TYPE_CHECKING:
-    from muniment.archive.timestamps import HeaderSource
 
 
 @click.group(cls=Group, name="ots", short_help="Complete, check and describe timestamps.")
@@ -44,29 +34,6 @@ def _rows(archive: Archive, names: tuple[str, ...]) -> list[CommitRow]:
     return list(archive.catalog.commits(CommitState.STORED))
 
 
-@dataclass
-class _Upgraded:
-    """What became of one commit's timestamp."""
-
-    row: CommitRow
-    state: TimestampState
-    changed: bool = False
-    notes: tuple[str, ...] = ()
-    failed: str = ""
-    unreached: bool = False
-
-    def view(self) -> dict[str, Any]:
-        """Describe it as JSON."""
-        return {
-            "commit_id": self.row.commit_id,
-            "timestamp": str(self.state),
-            "changed": self.changed,
-            "bitcoin_height": self.row.bitcoin_height,
-            "notes": list(self.notes),
-            "problem": self.failed or None,
-        }
-
-
 @command.command(short_help="Fetch what calendars have by now.")
 @click.argument("commits", nargs=-1, metavar="[COMMIT...]")
 @click.option("--dry-run", is_flag=True, help="Only list the commits that would be asked about.")
@@ -81,7 +48,7 @@ def upgrade(session: Session, commits: tuple[str, ...], dry_run: bool) -> None:
             row for row in _rows(archive, commits) if row.timestamp is not TimestampState.COMPLETE
         ]
         if dry_run:
-            results = [_Upgraded(row, row.timestamp) for row in waiting]
+            results = [Upgraded(row, row.timestamp) for row in waiting]
         else:
             results = list(_upgrade_each(session, archive, waiting))
     complete = sum(result.state is TimestampState.COMPLETE for result in results)
@@ -99,7 +66,7 @@ def upgrade(session: Session, commits: tuple[str, ...], dry_run: bool) -> None:
     _leave(results)
 
 
-def _leave(results: list[_Upgraded]) -> None:
+def _leave(results: list[Upgraded]) -> None:
     context = click.get_current_context()
     if any(result.failed for result in results):
         context.exit(IntegrityError.exit_code)
@@ -107,78 +74,18 @@ def _leave(results: list[_Upgraded]) -> None:
         context.exit(ExternalServiceError.exit_code)
 
 
-def _upgrade_each(session: Session, archive: Archive, rows: list[CommitRow]) -> Iterator[_Upgraded]:
+def _upgrade_each(session: Session, archive: Archive, rows: list[CommitRow]) -> Iterator[Upgraded]:
     source = archive.header_source()
     for row in rows:
         try:
-            result = _upgrade_one(archive, row, source)
+            result = upgrade_timestamp(archive, row, source)
         except IntegrityError as error:
-            result = _Upgraded(row, row.timestamp, failed=str(error))
+            result = Upgraded(row, row.timestamp, failed=str(error))
         outcome = result.failed or f"{result.state}{'' if result.changed else ', nothing new'}"
         session.say(f"{row.commit_id}  {outcome}")
         if session.verbose or result.unreached:
             session.warn(*(f"  {note}" for note in result.notes))
         yield result
-
-
-def _upgrade_one(archive: Archive, row: CommitRow, source: "HeaderSource | None") -> _Upgraded:
-    with archive.store.open(row.commit_id) as folder:
-        proof = read_proof(folder)
-        if proof is None:
-            return _send(archive, row, folder)
-        settings = archive.settings
-        calendars = trusted_calendars(settings.calendars, settings.calendar_timeout_s)
-        upgraded = timestamps.upgrade(proof, calendars)
-        if upgraded.changed:
-            path = archive.store.path(row.commit_id) / TIMESTAMP_NAME
-            write_durably(path, upgraded.detached.serialize())
-        heights = _heights(upgraded.detached)
-        if not heights:
-            updated = archive.catalog.update_commit(row.commit_id, timestamp=TimestampState.PENDING)
-            return _Upgraded(updated, updated.timestamp, upgraded.changed, upgraded.notes)
-        time_s = _confirmed_time(upgraded.detached, folder, source)
-    updated = archive.catalog.update_commit(
-        row.commit_id,
-        timestamp=TimestampState.COMPLETE,
-        bitcoin_height=min(heights),
-        bitcoin_time=time_s,
-    )
-    return _Upgraded(updated, updated.timestamp, upgraded.changed, upgraded.notes)
-
-
-def _send(archive: Archive, row: CommitRow, folder: CommitFolder) -> _Upgraded:
-    """Ask for a timestamp of a commit that has none."""
-    if not archive.settings.calendars:
-        note = "no calendars are set (setting 'calendars'): nothing was asked"
-        return _Upgraded(row, row.timestamp, notes=(note,))
-    beside = archive.stamper().stamp(read_whole(folder, MANIFEST_NAME, MANIFEST_BYTES_MAX))
-    for name, data in beside.items():
-        write_durably(archive.store.path(row.commit_id) / name, data)
-    if TIMESTAMP_NAME not in beside:
-        return _Upgraded(row, row.timestamp, bool(beside), unreached=True)
-    updated = archive.catalog.update_commit(row.commit_id, timestamp=TimestampState.PENDING)
-    return _Upgraded(updated, updated.timestamp, changed=True)
-
-
-def _heights(proof: DetachedTimestamp) -> list[int]:
-    return [
-        path.attestation.height
-        for _commitment, path in proof.commitments()
-        if isinstance(path.attestation, Block) and path.attestation.chain is Chain.BITCOIN
-    ]
-
-
-def _confirmed_time(
-    proof: DetachedTimestamp, folder: CommitFolder, source: "HeaderSource | None"
-) -> int | None:
-    """Return the block's time, if a header source confirms the proof.
-
-    Raises:
-        IntegrityError: It contradicts the proof.
-    """
-    digest = hashlib.sha256(read_whole(folder, MANIFEST_NAME, MANIFEST_BYTES_MAX)).digest()
-    status = timestamps.verify(proof, digest, source)
-    return int(status.time.timestamp()) if isinstance(status, timestamps.Verified) else None
 
 
 @command.command(short_help="Check timestamps against Bitcoin's block headers.")

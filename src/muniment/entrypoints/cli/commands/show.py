@@ -3,27 +3,25 @@
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import click
 
-from muniment.adapters.commit_folder import CommitFolder, SiblingCommits
+from muniment.adapters.commit_folder import CommitFolder
 from muniment.archive import verify
 from muniment.archive.catalog import ArchivedFile, CommitRow
 from muniment.archive.commit_source import read_manifest
 from muniment.archive.manifest import Manifest
-from muniment.archive.merkle import verify_inclusion
 from muniment.archive.restore import clean_path
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.errors import IntegrityError, NotFoundError, UsageError
 from muniment.tasks.owner_view import (
     Proofs,
-    file_view,
     file_views,
     manifest_view,
     write_view,
 )
+from muniment.tasks.proofs import prove
 from muniment.tasks.timestamp_checks import TimestampCheck, check_timestamp
 from muniment.tasks.views import commit_view
 from muniment.text import count, display_path, moment, size, table
@@ -126,7 +124,7 @@ def _print_view(session: Session, archive: Archive, row: CommitRow) -> None:
 def _show_proof(session: Session, archive: Archive, row: CommitRow, path: str) -> None:
     file = _find(archive, row, path)
     with archive.store.open(row.commit_id) as folder:
-        view = _proof_view(folder, archive, file)
+        view = prove(folder, archive, file)
     proof = view["merkle_proof"]
     session.answer(view)
     session.say(
@@ -150,29 +148,3 @@ def _find(archive: Archive, row: CommitRow, path: str) -> ArchivedFile:
     raise NotFoundError(
         f"commit {row.commit_id} does not hold {path}: `muniment show {row.commit_id} --files` lists what it holds"
     )
-
-
-def _proof_view(folder: CommitFolder, archive: Archive, file: ArchivedFile) -> dict[str, Any]:
-    """Prove the file from the sealed bytes; the database only said where to look."""
-    opened = verify.open_commit(
-        folder, expected_signer=archive.trusted_signers, organization_id=archive.organization.id
-    )
-    file_key = archive.open_keyring_in(folder).key(file.leaf)
-    records = opened.records
-    record = verify.check_record(records, file.leaf, file_key, records.sealed_record(file.leaf))
-    if record.path != file.scanned.path:
-        raise IntegrityError(
-            f"leaf {file.leaf} is another file than the database says: run `muniment rebuild`"
-        )
-    proofs = Proofs(records)
-    view = file_view(file, records, proofs, SiblingCommits(folder))
-    proof = view["merkle_proof"]
-    siblings = [bytes.fromhex(text.removeprefix("blake3:")) for text in proof["siblings"]]
-    leaf = bytes.fromhex(proof["leaf_hash"].removeprefix("blake3:"))
-    verify_inclusion(leaf, file.leaf, len(records), siblings, opened.manifest.root)
-    return view | {
-        "commit_id": folder.commit_id,
-        "leaf_count": len(records),
-        "root": opened.manifest.merkle.root,
-        "signer_key_id": opened.signer.key_id,
-    }
