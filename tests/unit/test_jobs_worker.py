@@ -1,12 +1,15 @@
 """The worker and what surrounds it: backoff, ticks, ids, runs, handlers, and the loop over a real database."""
 
 import logging
+import sqlite3
 import threading
 import time
 from random import Random
 
 import pytest
 
+from muniment.adapters.sql import job_queue, jobs
+from muniment.adapters.sql.job_rows import QUEUED
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.service import open_service_database
 from muniment.errors import FormatError, UsageError
@@ -266,6 +269,32 @@ def test_schedules_and_pruning_run_by_themselves(store):
         while store.jobs("one"):
             assert time.monotonic() < deadline, done
             time.sleep(0.05)
+
+
+def statements_over_jobs():
+    for module in (job_queue, jobs):
+        for name, value in vars(module).items():
+            if name.startswith("_") and isinstance(value, str) and " FROM jobs " in value:
+                text = value.replace("{kinds}", "?, ?")
+                text = text.replace("{skip_locked}", "").replace("{lock}", "")
+                yield from ((name, text.replace("{phase}", phase)) for phase in QUEUED)
+
+
+def test_no_statement_reads_jobs_that_have_ended(tmp_path):
+    file = tmp_path / "service.sqlite3"
+    open_service_database(file).close()
+    seen = set()
+    with sqlite3.connect(file) as connection:
+        for name, sql in statements_over_jobs():
+            rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", [1] * sql.count("?"))
+            steps = [row[3] for row in rows if " jobs" in row[3]]
+            assert steps, name
+            # A scan is one of an index of what waits; that of `jobs_listed` would be one of everything.
+            assert all(" INDEX " in step for step in steps), (name, steps)
+            assert not any("SCAN" in step and "jobs_listed" in step for step in steps), name
+            seen.add(name)
+    connection.close()
+    assert len(seen) >= 9
 
 
 def test_many_may_open_a_new_database_at_once(database_url):

@@ -195,6 +195,7 @@ def a_delayed_job_waits(office: Office) -> None:
     assert not office.claim()
     office.clock.advance(59)
     assert not office.claim()
+    office.add(delay_s=2)
     office.clock.advance(1)
     office.claim_one()
 
@@ -289,6 +290,17 @@ def a_lease_holds_while_it_is_renewed(office: Office) -> None:
     taken = office.claim_one("w2")
     assert taken == Claim(claim.job_id, claim.token + 1)
     assert office.store.job("one", claim.job_id).worker == "w2"
+
+
+def only_silent_jobs_are_taken_over(office: Office) -> None:
+    """Not those beside them."""
+    silent = office.add()
+    office.claim_one()
+    office.clock.advance(2)
+    office.add()
+    office.claim_one()
+    office.clock.advance(LEASE_S - 1)
+    assert office.claim_one("w2").job_id == silent.job_id
 
 
 def a_job_that_ends_its_workers_ends(office: Office) -> None:
@@ -548,6 +560,7 @@ CHECKS = (
     a_cancelled_job_frees_its_place,
     tokens_grow_and_stale_claims_are_refused,
     a_lease_holds_while_it_is_renewed,
+    only_silent_jobs_are_taken_over,
     a_job_that_ends_its_workers_ends,
     a_failure_is_tried_again_until_attempts_end,
     what_is_given_back_begins_anew_at_once,

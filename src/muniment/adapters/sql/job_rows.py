@@ -72,6 +72,8 @@ COLUMNS = (
 )
 """Columns in the order that `job_of` reads."""
 
+_NAMES = COLUMNS.split(", ")
+
 QUEUED = ("delayed", "blocked", "ready")
 """The phases of a job that clients see as queued. The other phases are states."""
 
@@ -88,28 +90,15 @@ def state_of(phase: str) -> JobState:
 
 def job_of(row: Row) -> Job:
     """Read a row of `COLUMNS`."""
-    job_id, organization_id, kind, payload, phase, *numbers = row[:9]
-    key, limit, unique_key, token, worker, lease_until, cancel_requested = row[9:16]
-    stage, done, total, unit, result, problem = row[16:22]
-    return Job(
-        job_id,
-        organization_id,
-        kind,
-        json.loads(payload),
-        state_of(phase),
-        *numbers,
-        key,
-        limit,
-        unique_key,
-        token,
-        worker,
-        lease_until,
-        bool(cancel_requested),
-        None if stage is None else Progress(stage, done, total, unit),
-        _json(result),
-        _json(problem),
-        *row[22:],
-    )
+    values: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+    stage, done, total, unit = (values.pop(name) for name in ("stage", "done", "total", "unit"))
+    values["state"] = state_of(values.pop("phase"))
+    values["payload"] = json.loads(values["payload"])
+    values["cancel_requested"] = bool(values["cancel_requested"])
+    values["progress"] = None if stage is None else Progress(stage, done, total, unit)
+    for name in ("result", "problem"):
+        values[name] = _json(values[name])
+    return Job(**values)
 
 
 def _json(text: str | None) -> Any:  # noqa: ANN401  # any JSON
