@@ -6,23 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import UNSET
-
-from muniment.adapters.commit_folder import CommitFolder
 from muniment.adapters.durable import sync_filesystem
 from muniment.adapters.restore_target import RestoreTarget, restore_entry
-from muniment.archive import contents
+from muniment.adapters.stored_contents import ContentKeys, StoredContents
 from muniment.archive.catalog import ArchivedFile, Kind, ScannedFile
-from muniment.archive.commit_source import TarView, read_manifest, read_records
 from muniment.archive.keyring import Keyring
-from muniment.archive.record import content_key
-from muniment.archive.verify import check_record
-from muniment.errors import IntegrityError, MunimentError
+from muniment.errors import MunimentError
 
 _TASK_FILES = 256
 _TASK_BYTES = 8 << 20
 _INLINE_BYTES = 32 << 20  # less than this is restored sooner than a worker process starts
-_OPEN_KEYRINGS_MAX = 8
 
 
 class Wanted(NamedTuple):
@@ -154,9 +147,8 @@ class _Tasks:
         commits: Path,
         keyring: Callable[[str], Keyring],
     ) -> None:
-        self._commits = commits
-        self._report, self._folders, self._open_keyring = report, folders, keyring
-        self._keyrings: dict[str, Keyring] = {}
+        self._report, self._folders = report, folders
+        self._keys = ContentKeys(commits, keyring)
 
     def cut(self, files: Iterable[ArchivedFile]) -> Iterator[list[Wanted]]:
         task: list[Wanted] = []
@@ -165,7 +157,7 @@ class _Tasks:
             if file.scanned.kind is Kind.DIRECTORY:
                 self._folders.append(file.scanned)
             try:
-                task.append(Wanted(file, self._key(file)))
+                task.append(Wanted(file, self._keys.key(file)))
             except MunimentError as error:
                 self._report.problems.append((file.scanned.path, str(error)))
                 continue
@@ -175,48 +167,20 @@ class _Tasks:
                 task, size = [], 0
         yield task
 
-    def _key(self, file: ArchivedFile) -> bytes | None:
-        if file.place is None:
-            return None
-        file_key = self._keyring(file.commit_id).key(file.leaf)
-        if (file.place.commit_id, file.place.leaf) == (file.commit_id, file.leaf):
-            return content_key(file_key)
-        return self._copied_key(file, file_key)
-
-    def _copied_key(self, file: ArchivedFile, file_key: bytes) -> bytes:
-        """Read the content key of a copy from its own record: the keyring of where it lies may have lost it (erasure)."""
-        with CommitFolder(self._commits / file.commit_id) as folder:
-            table = read_records(folder, read_manifest(folder))
-            record = check_record(table, file.leaf, file_key, table.sealed_record(file.leaf))
-        if record.content is UNSET or record.content.key_hex is UNSET:
-            raise IntegrityError(
-                f"record {file.leaf} of commit {file.commit_id} does not say where its content lies"
-            )
-        return bytes.fromhex(record.content.key_hex)
-
-    def _keyring(self, commit_id: str) -> Keyring:
-        if commit_id not in self._keyrings:
-            while len(self._keyrings) >= _OPEN_KEYRINGS_MAX:
-                self._keyrings.pop(next(iter(self._keyrings)))
-            self._keyrings[commit_id] = self._open_keyring(commit_id)
-        return self._keyrings[commit_id]
-
 
 class _Restorer:
     """What a worker does."""
 
     def __init__(self, commits: Path, target: Path, overwrite: bool) -> None:  # noqa: FBT001  # picklable arguments
-        self._commits = commits
+        self._contents = StoredContents(commits)
         self._target = RestoreTarget(target, overwrite=overwrite)
-        self._folders: dict[str, CommitFolder] = {}
-        self._tars: dict[str, TarView] = {}
 
     def __call__(self, task: list[Wanted]) -> RestoreReport:
         report = RestoreReport()
         for wanted in task:
             scanned = wanted.file.scanned
             try:
-                restore_entry(self._target, scanned, self._pieces(wanted))
+                restore_entry(self._target, scanned, self._contents.pieces(wanted.file, wanted.key))
             except (OSError, MunimentError) as error:
                 report.problems.append((scanned.path, _reason(error)))
             else:
@@ -227,32 +191,7 @@ class _Restorer:
     def close(self) -> None:
         """Close the files; a worker process leaves that to its end."""
         self._target.close()
-        for folder in self._folders.values():
-            folder.close()
-
-    def _pieces(self, wanted: Wanted) -> Iterable[bytes]:
-        file, place = wanted.file, wanted.file.place
-        if place is None or wanted.key is None:
-            return ()
-        assert file.digest is not None
-        tar, what = self._tar(place.commit_id), f"the content of {os.fsdecode(file.scanned.path)}"
-        if max(file.scanned.size, place.sealed_size) <= contents.SMALL_BYTES:
-            member = tar.read(place.offset, place.sealed_size)
-            return [
-                contents.open_small(
-                    member, wanted.key, place, file.scanned.size, file.digest, what=what
-                )
-            ]
-        read = tar.reader(place.offset)
-        return contents.open_content(
-            read, wanted.key, place, file.scanned.size, file.digest, what=what
-        )
-
-    def _tar(self, commit_id: str) -> TarView:
-        if commit_id not in self._tars:
-            folder = self._folders[commit_id] = CommitFolder(self._commits / commit_id)
-            self._tars[commit_id] = TarView(folder, read_manifest(folder))
-        return self._tars[commit_id]
+        self._contents.close()
 
 
 def _reason(error: Exception) -> str:
