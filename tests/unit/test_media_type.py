@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from muniment.archive.media_type import HEAD_BYTES, PATTERN, media_type
+from muniment.archive.media_type import HEAD_BYTES, PATTERN, _has_magic, media_type
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,12 @@ def test_every_signature_that_is_known_gives_a_type_of_that_form():
         if signature.byte_match and signature.offset < HEAD_BYTES:
             head = bytes(signature.offset) + signature.byte_match + bytes(64)
             assert re.fullmatch(PATTERN, media_type(b"x", head)), signature
+
+
+def test_nothing_that_puremagic_knows_is_passed_over():
+    rows = [*puremagic.magic_header_array, *puremagic.magic_footer_array]
+    for row in rows:
+        before = bytes(row.offset) if row.offset > 0 else b""
+        after = bytes(max(0, -row.offset - len(row.byte_match))) if row.offset < 0 else b"\0"
+        assert _has_magic(before + row.byte_match + after), row
+    assert not _has_magic(bytes(range(7, 250)) * 8)

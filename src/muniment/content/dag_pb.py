@@ -113,7 +113,10 @@ def _decode_link(body: bytes) -> PBLink:
 
 
 def _read_bytes(data: bytes, offset: int) -> tuple[bytes, int]:
-    length, offset = varint.decode(data, offset)
+    if offset < len(data) and data[offset] < 0x80:  # a whole varint, as most lengths are
+        length, offset = data[offset], offset + 1
+    else:
+        length, offset = varint.decode(data, offset)
     end = offset + length
     if end > len(data):
         raise FormatError(
