@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from muniment.adapters.sql import archived, claims, commits, problems, scans, totals
+from muniment.adapters.sql import archived, claims, commits, listing, problems, scans, totals
 from muniment.adapters.sql.archived import Wanted
 from muniment.adapters.sql.engine import Database, open_database
 from muniment.adapters.sql.migrations import migrate
@@ -25,7 +25,7 @@ from muniment.archive.catalog import (
     ScannedFile,
     Totals,
 )
-from muniment.errors import ConflictError
+from muniment.errors import ConflictError, NotFoundError
 
 T = TypeVar("T")
 
@@ -288,6 +288,52 @@ class SqlCatalog:
         with self._writing() as transaction:
             transaction.run("DELETE FROM roots WHERE org_id = ? AND path = ?", self._org_id, path)
             transaction.run("INSERT INTO roots (org_id, path) VALUES (?, ?)", self._org_id, path)
+
+    # For those who browse
+
+    def archived_page(
+        self, prefix: bytes, after: bytes | None, count: int, commit_id: str | None = None
+    ) -> list[ArchivedFile]:
+        """Return the newest archived version of each of the next paths, in order, from behind a path on.
+
+        Args:
+            prefix: Only this path and what lies below it; all when empty.
+            after: The last path before.
+            count: How many at most.
+            commit_id: Only versions of this commit.
+
+        Raises:
+            NotFoundError: There is no such commit.
+        """
+        with self._reading() as transaction:
+            return listing.archived_page(transaction, prefix, after, commit_id, count)
+
+    def waiting_page(self, prefix: bytes, after: bytes | None, count: int) -> list[ScannedFile]:
+        """Return the next versions that wait to be archived, or are being archived, in order of path."""
+        with self._reading() as transaction:
+            return listing.waiting_page(transaction, prefix, after, count)
+
+    def digest_page(self, digest: bytes, after: int, count: int) -> list[ArchivedFile]:
+        """Return the next archived versions with this content, by `file_id`, from behind one on."""
+        with self._reading() as transaction:
+            return listing.digest_page(transaction, digest, after, count)
+
+    def archived_file(self, commit_id: str, leaf: int) -> ArchivedFile:
+        """Return one archived version.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        with self._reading() as transaction:
+            found = listing.leaf(transaction, commit_id, leaf)
+        if found is None:
+            raise NotFoundError(f"there is no leaf {leaf} of a commit {commit_id!r}")
+        return found
+
+    def commits_page(self, before: tuple[int, str] | None, count: int) -> list[CommitRow]:
+        """Return the next commits, finished or not, newest first, from behind the one of this time and id."""
+        with self._reading() as transaction:
+            return listing.commits_page(transaction, before, count)
 
     def close(self) -> None:
         """See `Catalog.close`."""

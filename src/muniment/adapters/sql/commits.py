@@ -13,7 +13,7 @@ from muniment.archive.catalog import CommitRow, CommitState, TimestampState
 from muniment.errors import ConflictError, NotFoundError
 
 _NAMES = tuple(field.name for field in fields(CommitRow))
-_COLUMNS = [commits.c[name] for name in _NAMES]
+COLUMNS = [commits.c[name] for name in _NAMES]
 _ORDER = tuple(CommitState)
 
 
@@ -58,7 +58,9 @@ def find_beginning(transaction: Transaction, beginning: str) -> CommitRow:
         return exact[1]
     begins = func.substr(commits.c.commit_id, 1, len(beginning)) == beginning
     query = _select(transaction).where(begins).order_by(commits.c.commit_id).limit(2)
-    found = [_row(values) for values in transaction.connection.execute(query)] if beginning else []
+    found = (
+        [row_of(values) for values in transaction.connection.execute(query)] if beginning else []
+    )
     if len(found) > 1:
         raise NotFoundError(f"more than one commit begins with {beginning!r}: give more of its id")
     if not found:
@@ -75,7 +77,7 @@ def page(
     if states:
         query = query.where(commits.c.state.in_([state.value for state in states]))
     query = query.order_by(commits.c.created_at, commits.c.number).limit(count)
-    return [_row(values) for values in transaction.connection.execute(query)]
+    return [row_of(values) for values in transaction.connection.execute(query)]
 
 
 def chain_head(transaction: Transaction, *states: CommitState) -> CommitRow | None:
@@ -149,20 +151,21 @@ def expired(transaction: Transaction, now: int) -> list[tuple[int, CommitRow]]:
     query = _select(transaction).where(
         commits.c.state == CommitState.COLLECTED.value, commits.c.claim_expires_at <= now
     )
-    return [_row(values) for values in transaction.connection.execute(query)]
+    return [row_of(values) for values in transaction.connection.execute(query)]
 
 
 def _first(transaction: Transaction, query: "Select[Any]") -> tuple[int, CommitRow] | None:
     """Return the first row of a query of commits."""
     values = transaction.connection.execute(query).first()
-    return None if values is None else _row(values)
+    return None if values is None else row_of(values)
 
 
 def _select(transaction: Transaction) -> "Select[Any]":
-    return select(commits.c.number, *_COLUMNS).where(commits.c.org_id == transaction.org_id)
+    return select(commits.c.number, *COLUMNS).where(commits.c.org_id == transaction.org_id)
 
 
-def _row(values: Sequence[Any]) -> tuple[int, CommitRow]:
+def row_of(values: Sequence[Any]) -> tuple[int, CommitRow]:
+    """Read a commit's number and `COLUMNS`."""
     number, *rest = values
     row = CommitRow(*rest)
     return number, replace(
@@ -181,4 +184,4 @@ def _plain(columns: dict[str, Any]) -> dict[str, Any]:
 def iterate(transaction: Transaction) -> Iterator[CommitRow]:
     """Iterate over all commits of a transaction (for a recount)."""
     for values in transaction.connection.execute(_select(transaction)):
-        yield _row(values)[1]
+        yield row_of(values)[1]

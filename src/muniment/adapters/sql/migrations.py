@@ -111,7 +111,11 @@ _INITIAL = (
         WHERE content_offset IS NOT NULL AND content_commit_id IS NULL""",
 )
 
-MIGRATIONS: Steps = (_INITIAL,)
+_COPIES = (
+    "CREATE INDEX files_copies ON files (org_id, digest) WHERE content_commit_id IS NOT NULL",
+)
+
+MIGRATIONS: Steps = (_INITIAL, _COPIES)
 """Step n, counted from 1, leads from schema version n - 1 to n."""
 
 
