@@ -1,0 +1,44 @@
+"""The two clients: every call, on either transport."""
+
+import msgspec
+
+from muniment.client.calls import call
+from muniment.client.drivers import Async, Sync
+from muniment.client.flows import Flow
+from muniment.client.organization import OrganizationCalls
+from muniment.client.uploads import UploadCalls
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a service is."""
+
+    status: str
+
+
+class Calls(OrganizationCalls, UploadCalls):
+    """Every call of the API."""
+
+    @call
+    def live(self) -> Flow[Health]:
+        """Ask whether the service answers."""
+        return self.get("/livez", Health)
+
+    @call
+    def ready(self) -> Flow[Health]:
+        """Ask whether the service can work."""
+        return self.get("/readyz", Health)
+
+
+class Client(Calls, Sync):
+    """Speaks to a service, and waits for its answers; see `Caller` for its arguments. Safe to use from several threads.
+
+    Use it in a `with` block, or `close()` it.
+    """
+
+
+class AsyncClient(Calls, Async):
+    """Speaks to a service from an event loop; see `Caller` for its arguments.
+
+    It has the calls of `Client`, to be awaited, or to be iterated over with `async for`. Use it in an `async with` block, or
+    await `close()`.
+    """
