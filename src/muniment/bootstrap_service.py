@@ -43,6 +43,7 @@ from muniment.service_jobs.registering import add_archive_handlers
 from muniment.service_jobs.timestamps import upgrading
 from muniment.service_jobs.verifying import verifying
 from muniment.service_settings import ServiceSettings
+from muniment.tasks.downloads import Keyrings
 from muniment.uploads.receiving import Receiver
 
 if TYPE_CHECKING:
@@ -130,6 +131,11 @@ class Service:
         # All jobs together should not keep many more processes busy than there are processors.
         workers_max = max(1, default_worker_count() // max(1, self.settings.workers))
         return Archives(self.organization_home, workers_max)
+
+    @cached_property
+    def keyrings(self) -> Keyrings:
+        """The keyrings that were used last."""
+        return Keyrings()
 
     @cached_property
     def handlers(self) -> Handlers:

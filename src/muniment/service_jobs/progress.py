@@ -36,4 +36,5 @@ class JobProgress:
         """
         self._run.check()
         self._done += files if self._unit == "files" else size_bytes
-        self._run.progress(self._name, self._done, self._total or None, self._unit)
+        total = max(self._total, self._done) if self._total else None  # totals are estimates
+        self._run.progress(self._name, self._done, total, self._unit)

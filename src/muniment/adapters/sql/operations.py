@@ -1,6 +1,6 @@
 """Operations: jobs that a principal started, stopped or started again, each act in the audit log together with what it did."""
 
-from muniment.accounts.organizations import Act
+from muniment.accounts.organizations import Act, Fields
 from muniment.adapters.sql import audit_log
 from muniment.adapters.sql.engine import Database
 from muniment.adapters.sql.jobs import SqlJobs
@@ -49,6 +49,11 @@ class SqlOperations(SqlStore):
             ConflictError: It has not ended so.
         """
         return self._change(act, job_id, "operation.resumed")
+
+    def record(self, act: Act, action: str, target: str, after: Fields) -> None:
+        """Note in the audit log what changes nothing, but has to be known."""
+        with self._writing() as statements:
+            audit_log.append(statements, act, action, target, after=after)
 
     def _change(self, act: Act, job_id: str, action: str) -> Job:
         before = self._jobs.job(act.organization_id, job_id)

@@ -12,9 +12,29 @@ from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.authentication import PUBLIC, check_routes, guard, principal_of
 from muniment.entrypoints.http.problems import respond
 from muniment.entrypoints.http.requests import AsgiApp, with_request_ids
-from muniment.entrypoints.http.routes import health, organization, uploads
+from muniment.entrypoints.http.routes import (
+    archive,
+    commits,
+    files,
+    health,
+    operations,
+    organization,
+    status,
+    uploads,
+)
 
 VERSION = "/v1"
+
+ROUTERS = [
+    organization.router,
+    uploads.router,
+    archive.router,
+    commits.router,
+    files.router,
+    operations.router,
+    status.router,
+]
+"""What lies below `VERSION`."""
 
 
 def create_app(service: Service) -> AsgiApp:
@@ -27,7 +47,7 @@ def create_routes(service: Service) -> Litestar:
     app = Litestar(
         route_handlers=[
             health.router,
-            Router(VERSION, route_handlers=[organization.router, uploads.router]),
+            Router(VERSION, route_handlers=ROUTERS),
         ],
         guards=[guard],
         exception_handlers={Exception: respond},

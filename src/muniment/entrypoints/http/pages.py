@@ -66,11 +66,24 @@ def page_response(
         key: What the cursor behind an item holds.
     """
     shown = list(items[:limit])
-    if len(items) <= limit:
-        return Response(Page(shown))
-    cursor = encode_cursor(*key(shown[-1]))
+    return linked_page(request, shown, key(shown[-1]) if len(items) > limit else None)
+
+
+def linked_page(
+    request: HttpRequest, items: list[T], last: tuple[str | int, ...] | None
+) -> Response[Page[T]]:
+    """Return a page and the address of the next one.
+
+    Args:
+        request: The request that it answers.
+        items: What is on the page.
+        last: What the cursor of the next page holds; None behind the last page.
+    """
+    if last is None:
+        return Response(Page(items))
+    cursor = encode_cursor(*last)
     query: list[tuple[str, Any]] = [
         (name, value) for name, value in request.query_params.multi_items() if name != "cursor"
     ]
     address = f"{request.url.path}?{urlencode([*query, ('cursor', cursor)])}"
-    return Response(Page(shown, cursor), headers={"link": f'<{address}>; rel="next"'})
+    return Response(Page(items, cursor), headers={"link": f'<{address}>; rel="next"'})
