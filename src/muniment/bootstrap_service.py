@@ -21,24 +21,31 @@ from muniment.accounts.api_keys import ApiKey, new_token
 from muniment.accounts.organizations import Act, Organization
 from muniment.accounts.permissions import Permission, Role
 from muniment.accounts.quotas import NO_LIMIT, Quota
+from muniment.adapters.embedded_pins import EmbeddedPins
+from muniment.adapters.node_key import NODE_KEY, node_id
 from muniment.adapters.processors import default_worker_count
 from muniment.adapters.sql.accounts import SqlAccounts
 from muniment.adapters.sql.events import SqlEvents, on_job_change
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.operations import SqlOperations
+from muniment.adapters.sql.pins import SqlPins
 from muniment.adapters.sql.service import open_service_database
+from muniment.adapters.sql.statements import Statements
 from muniment.adapters.sql.stored_commits import SqlStoredCommits
 from muniment.adapters.sql.uploads import SqlUploads
 from muniment.adapters.upload_files import UploadFiles
 from muniment.archive import manifest
-from muniment.bootstrap import create_archive
+from muniment.bootstrap import STORE, create_archive
+from muniment.content.routing import peer_id_text
 from muniment.errors import ConflictError
 from muniment.jobs.handlers import Handlers, pruning
+from muniment.jobs.model import Job, JobEvent
 from muniment.jobs.run import Run
 from muniment.jobs.schedules import Schedule, daily
 from muniment.jobs.worker import Worker
 from muniment.service_jobs.archives import Archives, UploadRoot
 from muniment.service_jobs.archiving import Archiving
+from muniment.service_jobs.pinning import Pinning
 from muniment.service_jobs.registering import add_archive_handlers
 from muniment.service_jobs.timestamps import upgrading
 from muniment.service_jobs.verifying import verifying
@@ -108,7 +115,28 @@ class Service:
     @cached_property
     def jobs(self) -> SqlJobs:
         """Background work."""
-        return SqlJobs(self.database, on_job_change)
+        return SqlJobs(self.database, self._on_job_change)
+
+    @cached_property
+    def pins(self) -> SqlPins:
+        """What organisations want to be kept."""
+        return SqlPins(self.database, self.jobs)
+
+    @cached_property
+    def pin_engine(self) -> EmbeddedPins:
+        """What keeps the content of pins: each organisation's own block store."""
+        return EmbeddedPins(
+            lambda organization_id: self.organization_home(organization_id) / STORE,
+            self.settings.gateways,
+            self.settings.routers,
+            allow_private=self.settings.private_origins,
+            size_bytes_max=self.settings.upload_bytes,
+        )
+
+    @cached_property
+    def node_id(self) -> str:
+        """The peer ID of this service among nodes of IPFS."""
+        return peer_id_text(node_id(self.home / NODE_KEY))
 
     @cached_property
     def events(self) -> SqlEvents:
@@ -155,6 +183,7 @@ class Service:
             upgrade=upgrading(self.archives),
             verify=verifying(self.archives, self.stored_commits),
         )
+        Pinning(self.pins, self.pin_engine, self.settings.pin_patience_s).add_to(handlers)
         handlers.add("recover-uploads", self._recover_uploads)
         handlers.add("prune-jobs", pruning(self.jobs, _JOBS_KEPT_S))
         handlers.add("prune-events", self._prune_events)
@@ -252,6 +281,11 @@ class Service:
     def _prune_events(self, run: Run) -> dict[str, int]:
         run.check()
         return {"events": self.events.prune(time.time_ns() // 1000 - EVENTS_KEPT_S * 1_000_000)}
+
+    def _on_job_change(self, statements: Statements, job: Job, event: JobEvent) -> None:
+        """Tell of a job's change, and have the pin follow it, in the transaction that makes it."""
+        on_job_change(statements, job, event)
+        self.pins.follow(statements, job, event)
 
     def _own_act(self, organization_id: str) -> Act:
         return Act(organization_id, "system", time.time_ns() // 1000, origin="cli")

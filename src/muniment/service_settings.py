@@ -33,6 +33,16 @@ SERVICE_SETTINGS = (
     Setting("gateways", (), "Trustless gateways that missing content is fetched from."),
     Setting("routers", (), "Delegated routing endpoints that are asked who has missing content."),
     Setting(
+        "private_origins",
+        default=False,
+        help="Also fetch from machines of this network, where a pin's origins or a router name them.",
+    ),
+    Setting(
+        "pin_patience_s",
+        86_400,
+        "Seconds for which content is looked for that nobody has, before its pin has failed.",
+    ),
+    Setting(
         "keep_staged",
         default=False,
         help="Keep uploaded files beside the archive once their commit was stored and verified.",
@@ -54,6 +64,8 @@ class ServiceSettings:
     rate_per_minute: int
     gateways: tuple[str, ...]
     routers: tuple[str, ...]
+    private_origins: bool
+    pin_patience_s: int
     keep_staged: bool
 
     @classmethod

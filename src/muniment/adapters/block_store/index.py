@@ -209,6 +209,11 @@ class BlockIndex:
         """Return every pin, in the order of the CIDs' bytes."""
         return [Pin(CID(raw), name) for raw, name in self._query("SELECT * FROM pins ORDER BY cid")]
 
+    def pin_name(self, cid: CID) -> str | None:
+        """Return the name of a pin; None if there is none."""
+        rows = list(self._query("SELECT name FROM pins WHERE cid = ?", cid.raw))
+        return str(rows[0][0]) if rows else None
+
     def directories(self) -> dict[str, CID]:
         """Return, by path, the roots of the directories that are served in place."""
         return {path: CID(raw) for path, raw in self._query("SELECT * FROM directories")}

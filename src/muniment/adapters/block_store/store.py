@@ -145,6 +145,10 @@ class EmbeddedBlockStore:
         """Yield every pin; see `BlockStore.pins`."""
         return iter(self.index.pins())
 
+    def pin_name(self, cid: CID) -> str | None:
+        """Return the name that a pin has, without reading all of them; None if the CID is not pinned."""
+        return self.index.pin_name(cid.to_v1())
+
     def directories(self) -> dict[str, CID]:
         """Return the roots of the directories that are served in place, by path relative to the store's folder."""
         return self.index.directories()
@@ -217,7 +221,7 @@ class EmbeddedBlockStore:
         """Stop keeping the DAG below `cid`; see `BlockStore.unpin`."""
         cid = cid.to_v1()
         with self._writing("unpinning"):
-            if all(pin.cid != cid for pin in self.index.pins()):
+            if self.index.pin_name(cid) is None:
                 raise NotFoundError(f"{cid} is not pinned")
             self._record(Entry("unpin", (str(cid),)))
 

@@ -2,7 +2,7 @@
 
 import os
 
-from muniment.adapters.sql import accounts, audit_log, events, job_rows, stored_commits, uploads
+from muniment.adapters.sql import accounts, audit_log, events, job_rows, pin_rows, stored_commits, uploads
 from muniment.adapters.sql.engine import Database, open_database
 from muniment.adapters.sql.migrations import Steps, migrate
 
@@ -12,6 +12,7 @@ SERVICE_MIGRATIONS: Steps = (
     job_rows.TABLES,
     events.TABLES,
     stored_commits.TABLES,
+    pin_rows.TABLES,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

@@ -9,6 +9,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from muniment import __version__
 from muniment.bootstrap_service import Service
+from muniment.entrypoints.http import pinning_service
 from muniment.entrypoints.http.authentication import PUBLIC, check_routes, guard, principal_of
 from muniment.entrypoints.http.problems import respond
 from muniment.entrypoints.http.requests import AsgiApp, with_request_ids
@@ -47,10 +48,11 @@ def create_routes(service: Service) -> Litestar:
     app = Litestar(
         route_handlers=[
             health.router,
+            pinning_service.router,
             Router(VERSION, route_handlers=ROUTERS),
         ],
         guards=[guard],
-        exception_handlers={Exception: respond},
+        exception_handlers={Exception: pinning_service.failing_below_path(respond)},
         dependencies={
             "service": Provide(lambda: service, sync_to_thread=False),
             "principal": Provide(principal_of, sync_to_thread=False),

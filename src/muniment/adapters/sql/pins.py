@@ -1,0 +1,422 @@
+"""`PinStore` on a SQL database, and how a pin follows the job that works on it: in the transaction in which the job changes."""
+
+# ruff: noqa: S608  # statements are put together from constants of this package, never from values
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from muniment.accounts.organizations import Act
+from muniment.adapters.sql import audit_log, events, pin_counts, pin_queries
+from muniment.adapters.sql.engine import Database
+from muniment.adapters.sql.jobs import SqlJobs
+from muniment.adapters.sql.pin_rows import COLUMNS, TABLES, labels_of, names_of, pin_of
+from muniment.adapters.sql.statements import SqlStore, Statements
+from muniment.content.cid import CID
+from muniment.errors import NotFoundError
+from muniment.jobs.model import Job, JobEvent, NewJob
+from muniment.pinning.filters import PinFilter, fold
+from muniment.pinning.model import (
+    NewPin,
+    Pin,
+    PinChange,
+    PinStatus,
+    PinTotals,
+    created_ms_of,
+    new_request_id,
+)
+from muniment.pinning.ports import Label
+
+__all__ = ["PIN", "TABLES", "UNPIN", "SqlPins"]
+
+PIN = "pin"
+UNPIN = "unpin"
+
+_ATTEMPTS = 100
+_INSERT = """INSERT INTO pins (organization_id, created_ms, request_id, bucket, status, cid, cid_key, name, folded_name, origins,
+    meta, tags, in_group, priority, job_id, changed_ms, actor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_FIND = (
+    f"SELECT {COLUMNS} FROM pins WHERE organization_id = ? AND created_ms = ? AND request_id = ?"
+)
+_FOLLOWED = """SELECT status, bucket FROM pins
+    WHERE organization_id = ? AND created_ms = ? AND job_id = ? {lock}"""
+_FOLLOW = """UPDATE pins SET status = ?, detail = ?, size_bytes = ?, blocks = ?, changed_ms = ?
+    WHERE organization_id = ? AND created_ms = ?"""
+_CHANGE = """UPDATE pins SET name = ?, folded_name = ?, meta = ?, tags = ?, in_group = ?, priority = ?, changed_ms = ?
+    WHERE organization_id = ? AND created_ms = ?"""
+_REPLACED = "FROM pin_replaced WHERE organization_id = ? AND created_ms = ?"
+_IS_WANTED = """SELECT 1 FROM pins WHERE organization_id = ? AND cid_key = ?
+    UNION ALL SELECT 1 FROM pin_replaced WHERE organization_id = ? AND cid_key = ? LIMIT 1"""
+_LABELLED = """INSERT INTO pin_label_names (organization_id, kind, name, pins) VALUES (?, ?, ?, ?)
+    ON CONFLICT (organization_id, kind, name) DO UPDATE SET pins = pin_label_names.pins + excluded.pins"""
+_PROGRESS = """SELECT job_id, stage, done, unit FROM jobs
+    WHERE organization_id = ? AND stage IS NOT NULL AND job_id IN ({values})"""
+
+_STATUSES = {
+    JobEvent.QUEUED: PinStatus.QUEUED,
+    JobEvent.STARTED: PinStatus.PINNING,
+    JobEvent.RELEASED: PinStatus.QUEUED,
+    JobEvent.RETRYING: PinStatus.QUEUED,
+    JobEvent.SUCCEEDED: PinStatus.PINNED,
+    JobEvent.FAILED: PinStatus.FAILED,
+    JobEvent.CANCELLED: PinStatus.FAILED,
+}
+
+
+class SqlPins(SqlStore):
+    """See `PinStore`.
+
+    Args:
+        database: The service's database.
+        jobs: Where the work on pins is queued, in the same database; it has to tell `follow` of every change.
+        concurrency: How many pins of an organisation are fetched at once.
+    """
+
+    def __init__(self, database: Database, jobs: SqlJobs, concurrency: int = 4) -> None:
+        super().__init__(database)
+        self._jobs = jobs
+        self._concurrency = concurrency
+
+    def create(self, act: Act, wanted: NewPin, *, within: Statements | None = None) -> Pin:
+        """See `PinStore.create`."""
+        with self._joining(within) as statements:
+            pin = self._insert(statements, act, wanted)
+            after = {"cid": wanted.cid, "name": wanted.name}
+            audit_log.append(statements, act, "pin.created", _target(pin), after=after)
+            return pin
+
+    def get(self, organization_id: str, request_id: str) -> Pin:
+        """See `PinStore.get`."""
+        with self._reading() as statements:
+            pin = _found(statements, organization_id, request_id)
+            return _with_progress(statements, organization_id, [pin])[0]
+
+    def change(
+        self, act: Act, request_id: str, change: PinChange, *, within: Statements | None = None
+    ) -> Pin:
+        """See `PinStore.change`."""
+        with self._joining(within) as statements:
+            pin = _locked(statements, act.organization_id, request_id)
+            changed = {
+                name: value
+                for name in ("name", "meta", "tags", "group", "priority")
+                if (value := getattr(change, name)) is not None
+                and value != getattr(pin.wanted, name)
+            }
+            if not changed:
+                return pin
+            new = replace(pin, wanted=replace(pin.wanted, **changed), changed_ms=_ms(act))
+            _update(statements, pin, new)
+            before = {name: _plain(getattr(pin.wanted, name)) for name in changed}
+            after = {name: _plain(value) for name, value in changed.items()}
+            audit_log.append(statements, act, "pin.changed", _target(pin), before, after)
+            return new
+
+    def replace(
+        self, act: Act, request_id: str, wanted: NewPin, *, within: Statements | None = None
+    ) -> Pin:
+        """See `PinStore.replace`."""
+        with self._joining(within) as statements:
+            old = _locked(statements, act.organization_id, request_id)
+            new = self._insert(statements, act, wanted)
+            # What the old one replaced waits for the new one, too, and so does what it pinned itself.
+            sql = f"SELECT cid_key {_REPLACED}"
+            keys = {key for (key,) in statements.rows(sql, act.organization_id, old.created_ms)}
+            statements.run(f"DELETE {_REPLACED}", act.organization_id, old.created_ms)
+            statements.run_many(
+                "INSERT INTO pin_replaced VALUES (?, ?, ?)",
+                [
+                    (act.organization_id, key, new.created_ms)
+                    for key in sorted({bytes(key) for key in keys} | {old.wanted.key})
+                ],
+            )
+            self._delete(statements, old)
+            before = {"request_id": old.request_id, "cid": old.wanted.cid, "name": old.wanted.name}
+            after = {"cid": wanted.cid, "name": wanted.name}
+            audit_log.append(statements, act, "pin.replaced", _target(new), before, after)
+            return new
+
+    def remove(self, act: Act, request_id: str, *, within: Statements | None = None) -> None:
+        """See `PinStore.remove`."""
+        with self._joining(within) as statements:
+            pin = _locked(statements, act.organization_id, request_id)
+            self._delete(statements, pin)
+            self._release(statements, act.organization_id, pin.wanted.key)
+            before = {"cid": pin.wanted.cid, "name": pin.wanted.name}
+            audit_log.append(statements, act, "pin.removed", _target(pin), before=before)
+
+    def page(self, organization_id: str, wanted: PinFilter, limit: int) -> list[Pin]:
+        """See `PinStore.page`."""
+        with self._reading() as statements:
+            rows = pin_queries.page(statements, organization_id, wanted, limit)
+            return _with_progress(statements, organization_id, list(map(pin_of, rows)))
+
+    def part(
+        self, organization_id: str, wanted: PinFilter, limit: int
+    ) -> tuple[list[Pin], int | None]:
+        """See `PinStore.part`."""
+        with self._reading() as statements:
+            rows, floor = pin_queries.part(statements, organization_id, wanted, limit)
+            return _with_progress(statements, organization_id, list(map(pin_of, rows))), floor
+
+    def count(self, organization_id: str, wanted: PinFilter) -> int:
+        """See `PinStore.count`."""
+        with self._reading() as statements:
+            return pin_queries.count(statements, organization_id, wanted)
+
+    def totals(self, organization_id: str) -> PinTotals:
+        """See `PinStore.totals`."""
+        with self._reading() as statements:
+            return pin_counts.totals(statements, organization_id)
+
+    def labels(self, organization_id: str, kind: str, after: str, limit: int) -> list[Label]:
+        """See `PinStore.labels`."""
+        sql = """SELECT name, pins FROM pin_label_names
+            WHERE organization_id = ? AND kind = ? AND name > ? ORDER BY name LIMIT ?"""
+        with self._reading() as statements:
+            rows = statements.rows(sql, organization_id, kind, after, limit)
+        return [Label(name, pins) for name, pins in rows]
+
+    def is_wanted(self, organization_id: str, cid_key: bytes) -> bool:
+        """See `PinStore.is_wanted`."""
+        with self._reading() as statements:
+            return _is_wanted(statements, organization_id, cid_key)
+
+    def follow(self, statements: Statements, job: Job, event: JobEvent) -> None:
+        """Have a pin follow its job: to be called for every change of every job, in its transaction."""
+        if job.kind != PIN or event not in _STATUSES:
+            return
+        status = _STATUSES[event]
+        created_ms = created_ms_of(job.payload["request_id"])
+        _follow(statements, job, created_ms, status)
+        if status.is_end:
+            sql = f"SELECT cid_key {_REPLACED}"
+            keys = [bytes(key) for (key,) in statements.rows(sql, job.organization_id, created_ms)]
+            statements.run(f"DELETE {_REPLACED}", job.organization_id, created_ms)
+            for key in keys:
+                self._release(statements, job.organization_id, key)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Statements]:
+        """Run a transaction for several changes: both happen, or neither does."""
+        with self._writing() as statements:
+            yield statements
+
+    @contextmanager
+    def _joining(self, within: Statements | None) -> Iterator[Statements]:
+        if within is not None:
+            yield within
+        else:
+            with self._writing() as statements:
+                yield statements
+
+    def _insert(self, statements: Statements, act: Act, wanted: NewPin) -> Pin:
+        organization_id, now_ms = act.organization_id, _ms(act)
+        created_ms, bucket = pin_counts.take_place(statements, organization_id, now_ms)
+        request_id = new_request_id(created_ms, os.urandom(10))
+        job = self._jobs.enqueue(
+            NewJob(
+                organization_id,
+                PIN,
+                {"request_id": request_id, "cid": wanted.cid},
+                priority=wanted.priority.of_job,
+                max_attempts=_ATTEMPTS,
+                concurrency_key=PIN,
+                concurrency_limit=self._concurrency,
+            ),
+            within=statements,
+        )
+        pin = Pin(
+            organization_id,
+            request_id,
+            created_ms,
+            PinStatus.QUEUED,
+            wanted,
+            job.job_id,
+            "",
+            None,
+            None,
+            now_ms,
+            act.actor,
+        )
+        _insert_row(statements, pin, bucket)
+        changes = Counter({(bucket, PinStatus.QUEUED): 1})
+        pin_counts.add(statements, organization_id, changes)
+        return pin
+
+    def _delete(self, statements: Statements, pin: Pin) -> None:
+        """Remove the row of a locked pin and all that hangs on it, and end its job."""
+        place = (pin.organization_id, pin.created_ms)
+        (bucket,) = statements.row(
+            "SELECT bucket FROM pins WHERE organization_id = ? AND created_ms = ?", *place
+        )
+        statements.run("DELETE FROM pins WHERE organization_id = ? AND created_ms = ?", *place)
+        _relabel(statements, pin, pin.wanted, None)
+        pin_counts.add(statements, pin.organization_id, Counter({(bucket, pin.status): -1}))
+        with suppress(NotFoundError):  # jobs that ended long ago are forgotten
+            self._jobs.cancel(pin.organization_id, pin.job_id, within=statements)
+
+    def _release(self, statements: Statements, organization_id: str, cid_key: bytes) -> None:
+        """Queue letting go of content, unless it is wanted."""
+        if not _is_wanted(statements, organization_id, cid_key):
+            payload = {"cid": str(CID.from_bytes(cid_key))}
+            self._jobs.enqueue(
+                NewJob(organization_id, UNPIN, payload, max_attempts=_ATTEMPTS), within=statements
+            )
+
+
+def _follow(statements: Statements, job: Job, created_ms: int, status: PinStatus) -> None:
+    organization_id = job.organization_id
+    rows = statements.rows(_FOLLOWED, organization_id, created_ms, job.job_id)
+    if not rows:
+        return  # it is not there yet, or not any more
+    before, bucket = PinStatus(rows[0][0]), rows[0][1]
+    result: dict[str, Any] = job.result if isinstance(job.result, dict) else {}
+    detail = "" if status is PinStatus.PINNED else _detail(job)
+    kept = (result.get("size_bytes"), result.get("blocks"))
+    now_us = statements.now()
+    statements.run(_FOLLOW, status, detail, *kept, now_us // 1000, organization_id, created_ms)
+    if before is not status:
+        changes = Counter({(bucket, before): -1})
+        changes[bucket, status] += 1
+        pin_counts.add(statements, organization_id, changes)
+        request_id = job.payload["request_id"]
+        data = {"status": status.value, "cid": job.payload["cid"], "detail": detail}
+        events.append(
+            statements,
+            organization_id,
+            now_us,
+            f"pin.{status.value}",
+            f"pin:{request_id}",
+            "system",
+            data,
+        )
+
+
+def _detail(job: Job) -> str:
+    if job.state == JobEvent.CANCELLED.value:
+        return "it was cancelled"
+    return str((job.problem or {}).get("detail", ""))[:1_000]
+
+
+def _insert_row(statements: Statements, pin: Pin, bucket: int) -> None:
+    wanted = pin.wanted
+    statements.run(
+        _INSERT,
+        pin.organization_id,
+        pin.created_ms,
+        pin.request_id,
+        bucket,
+        pin.status,
+        wanted.cid,
+        wanted.key,
+        *_names(wanted),
+        json.dumps(list(wanted.origins)),
+        *_notes(wanted),
+        pin.job_id,
+        pin.changed_ms,
+        pin.actor,
+    )
+    _relabel(statements, pin, None, wanted)
+
+
+def _update(statements: Statements, old: Pin, new: Pin) -> None:
+    place = (old.organization_id, old.created_ms)
+    notes = (*_names(new.wanted), *_notes(new.wanted))
+    statements.run(_CHANGE, *notes, new.changed_ms, *place)
+    _relabel(statements, old, old.wanted, new.wanted)
+    if new.wanted.priority is not old.wanted.priority:
+        sql = "UPDATE jobs SET priority = ? WHERE organization_id = ? AND job_id = ?"
+        statements.run(sql, new.wanted.priority.of_job, old.organization_id, old.job_id)
+
+
+def _names(wanted: NewPin) -> tuple[str | None, str | None]:
+    return wanted.name, None if wanted.name is None else fold(wanted.name)
+
+
+def _notes(wanted: NewPin) -> tuple[str, str, str, str]:
+    return (
+        json.dumps(dict(wanted.meta)),
+        json.dumps(list(wanted.tags)),
+        wanted.group,
+        wanted.priority,
+    )
+
+
+def _relabel(statements: Statements, pin: Pin, before: NewPin | None, after: NewPin | None) -> None:
+    """Change by what a pin is found, and the counts of tags and groups."""
+    old = labels_of(before) if before else set()
+    new = labels_of(after) if after else set()
+    statements.run_many(
+        "DELETE FROM pin_labels WHERE organization_id = ? AND label = ? AND created_ms = ?",
+        [(pin.organization_id, label, pin.created_ms) for label in sorted(old - new)],
+    )
+    statements.run_many(
+        "INSERT INTO pin_labels VALUES (?, ?, ?)",
+        [(pin.organization_id, label, pin.created_ms) for label in sorted(new - old)],
+    )
+    counts = Counter(names_of(after) if after else ())
+    counts.subtract(names_of(before) if before else ())
+    for (kind, name), count in counts.items():
+        if count:
+            write = partial(_count_label, statements, pin.organization_id, kind, name, count)
+            statements.at_end(("pins", f"{pin.organization_id} {kind} {name}"), write)
+
+
+def _count_label(
+    statements: Statements, organization_id: str, kind: str, name: str, count: int
+) -> None:
+    statements.run(_LABELLED, organization_id, kind, name, count)
+    if count < 0:
+        sql = """DELETE FROM pin_label_names
+            WHERE organization_id = ? AND kind = ? AND name = ? AND pins <= 0"""
+        statements.run(sql, organization_id, kind, name)
+
+
+def _found(statements: Statements, organization_id: str, request_id: str, lock: str = "") -> Pin:
+    place = (organization_id, created_ms_of(request_id), request_id)
+    rows = statements.rows(_FIND + lock, *place)
+    if not rows:
+        raise NotFoundError(f"there is no pin {request_id!r}")
+    return pin_of(rows[0])
+
+
+def _locked(statements: Statements, organization_id: str, request_id: str) -> Pin:
+    """Return a pin that nobody else changes until the end of the transaction: its job first, as workers do it, then itself."""
+    job_id = _found(statements, organization_id, request_id).job_id
+    statements.rows("SELECT 1 FROM jobs WHERE job_id = ? {lock}", job_id)
+    return _found(statements, organization_id, request_id, " {lock}")
+
+
+def _is_wanted(statements: Statements, organization_id: str, cid_key: bytes) -> bool:
+    return bool(statements.rows(_IS_WANTED, *(organization_id, cid_key) * 2))
+
+
+def _with_progress(statements: Statements, organization_id: str, pins: Sequence[Pin]) -> list[Pin]:
+    """Add to pins that are being fetched how far that is."""
+    fetching = [pin.job_id for pin in pins if pin.status is PinStatus.PINNING]
+    told = {
+        job_id: f"{stage}: {done} {unit}"
+        for job_id, stage, done, unit in statements.sought(_PROGRESS, fetching, organization_id)
+    }
+    return [replace(pin, progress=told.get(pin.job_id, "")) for pin in pins]
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON has it."""
+    if isinstance(value, str) or value is None:
+        return value
+    return dict(value) if hasattr(value, "items") else list(value)  # type: ignore[call-overload]
+
+
+def _target(pin: Pin) -> str:
+    return f"pin:{pin.request_id}"
+
+
+def _ms(act: Act) -> int:
+    return act.at_us // 1000
