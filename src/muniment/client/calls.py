@@ -4,10 +4,11 @@ The descriptors tell a type checker which of the two it is by the client that it
 """
 
 import functools
+import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -19,7 +20,7 @@ from muniment.errors import FormatError, UsageError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Query = Mapping[str, str | int | bool | list[str] | None]
+Query = Mapping[str, str | bytes | int | bool | None]
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _PAGE_ITEMS = 500
@@ -110,6 +111,7 @@ class Caller:
         self.url = url.rstrip("/").removesuffix("/v1")
         target = Target(self.url, api_key, timeout_s, connections_max, user_agent)
         target.check()
+        self.timeout_s = timeout_s
         self._patience = Patience(attempts)
         super().__init__(target)  # type: ignore[call-arg]  # of Sync or Async
 
@@ -147,7 +149,7 @@ class Caller:
         if method not in _READING:
             fields.setdefault("idempotency-key", secrets.token_hex(16))
         is_repeatable = isinstance(body, bytes) or body.is_repeatable
-        request = Request(method, path, _parameters(query or {}), fields, body, is_repeatable)
+        request = Request(method, path + _encoded(query or {}), fields, body, is_repeatable)
         return (yield from exchange(request, self._patience, is_open=is_open))
 
     def get(self, path: str, type_: type[T], query: Query | None = None) -> Flow[T]:
@@ -207,10 +209,16 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _parameters(query: Query) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name, str(item).lower() if isinstance(item, bool) else str(item))
+def quoted(path: str | bytes) -> str:
+    """Return a path of files, percent-encoded byte for byte."""
+    return quote(os.fsencode(path), safe="/")
+
+
+def _encoded(query: Query) -> str:
+    """Return parameters as the end of an address; text that is no UTF-8 as the bytes that it stands for (PEP 383)."""
+    fields = [
+        (name, os.fsencode(str(value).lower() if isinstance(value, bool | int) else value))
         for name, value in query.items()
-        for item in (value if isinstance(value, list) else [value])
-        if item is not None
-    )
+        if value is not None
+    ]
+    return f"?{urlencode(fields)}" if fields else ""

@@ -2,9 +2,13 @@
 
 import msgspec
 
+from muniment.client.archive import ArchiveCalls
 from muniment.client.calls import call
 from muniment.client.drivers import Async, Sync
+from muniment.client.events import EventCalls
+from muniment.client.files import FileCalls
 from muniment.client.flows import Flow
+from muniment.client.operations import OperationCalls
 from muniment.client.organization import OrganizationCalls
 from muniment.client.uploads import UploadCalls
 
@@ -15,7 +19,7 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
-class Calls(OrganizationCalls, UploadCalls):
+class Calls(OrganizationCalls, UploadCalls, ArchiveCalls, FileCalls, OperationCalls, EventCalls):
     """Every call of the API."""
 
     @call

@@ -103,7 +103,6 @@ class Target:
         return {
             "method": request.method,
             "url": self.url.rstrip("/") + request.path,
-            "params": list(request.query) or None,
             "headers": headers,
         }
 

@@ -170,6 +170,11 @@ def api_error(
     return kind(told.code, status, told.detail, request_id, told.fields, retry_after_s)
 
 
+def error_of(code: str, detail: str) -> ApiError:
+    """Return the error that a problem means which was not the answer to a request."""
+    return _KINDS.get(code, ApiServiceError)(code, 0, detail)
+
+
 def _read(status: int, body: bytes) -> _Told:
     try:
         problem = msgspec.json.decode(body, type=_Problem)

@@ -4,6 +4,7 @@ A flow is a generator. It yields an *effect* and gets back what came of it; what
 (`muniment.client.drivers`) perform effects, one blocking and one in an event loop, and are all that exists twice.
 """
 
+import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -32,8 +33,7 @@ class Request:
 
     Attributes:
         method: Its method.
-        path: Path behind the service's address, percent-encoded.
-        query: Parameters.
+        path: Path and query behind the service's address, percent-encoded.
         headers: Header fields.
         body: Its body.
         is_repeatable: Whether doing it twice is as good as once.
@@ -41,7 +41,6 @@ class Request:
 
     method: str
     path: str
-    query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Body = b""
     is_repeatable: bool = True
@@ -128,3 +127,23 @@ def read() -> Flow[bytes]:
     """Read on in the answer that is open."""
     portion: bytes = yield Read()
     return portion
+
+
+def each(flow: Emitting[T], take: Callable[[T], object]) -> Flow[None]:
+    """Perform a flow as a part of another one, and give every item to a function that may block."""
+    result, error = None, None
+    with contextlib.closing(flow):
+        while True:
+            try:
+                effect = flow.throw(error) if error else flow.send(result)
+            except StopIteration:
+                return
+            result, error = None, None
+            if isinstance(effect, Emit):
+                item: T = effect.item
+                yield Do(lambda item=item: take(item))  # type: ignore[misc]
+                continue
+            try:
+                result = yield effect
+            except Exception as caught:  # noqa: BLE001  # the inner flow knows what to do about it
+                error = caught

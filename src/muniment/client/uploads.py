@@ -4,11 +4,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
-from urllib.parse import quote
 
 import msgspec
 
-from muniment.client.calls import Caller, call, decode, segment, stream
+from muniment.client.calls import Caller, call, decode, quoted, segment, stream
 from muniment.client.flows import Emitting, Flow
 from muniment.errors import IntegrityError, UsageError
 
@@ -135,7 +134,7 @@ class UploadCalls(Caller):
         headers = {"content-type": "application/octet-stream"}
         if sha256:
             headers["x-sha256"] = sha256
-        address = f"/v1/files/{quote(os.fsencode(path), safe='/')}"
+        address = f"/v1/files/{quoted(path)}"
         answer = yield from self.send("PUT", address, body=body, headers=headers)
         upload = decode(answer.body, Upload)
         if upload.sha256 != body.sha256:
