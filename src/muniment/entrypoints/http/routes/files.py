@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, Router, get, head, post
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 from litestar.response import Stream
 
 from muniment.accounts.permissions import Permission
@@ -104,7 +104,7 @@ def list_files(
     principal: Principal,
     path: Annotated[str, Parameter(max_length=4_096)] = "",  # noqa: ARG001  # read byte for byte
     name: Annotated[str, Parameter(max_length=1_024)] = "",  # noqa: ARG001  # likewise
-    in_state: Annotated[FileState | None, Parameter(query="state")] = None,
+    in_state: Annotated[FileState | None, QueryParameter(name="state")] = None,
     kind: Kind | None = None,
     media_type: Annotated[str, Parameter(max_length=255)] = "",
     commit_id: str | None = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, Router, get, post
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
@@ -132,7 +132,7 @@ def list_operations(
     request: HttpRequest,
     service: Service,
     principal: Principal,
-    in_state: Annotated[JobState | None, Parameter(query="state")] = None,
+    in_state: Annotated[JobState | None, QueryParameter(name="state")] = None,
     kind: Annotated[str, Parameter(max_length=64)] = "",
     limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     cursor: str = "",
