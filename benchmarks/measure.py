@@ -62,7 +62,10 @@ def measure(
         stack.enter_context(_adopting_orphans())
         logged = stack.enter_context(log.open("wb"))
         printed = stack.enter_context(output.open("wb")) if output else logged
-        memory = stack.enter_context(_MemorySampler())
+        others = frozenset(
+            children(os.getpid())
+        )  # servers that were here before, which are nobody's to count or reap
+        memory = stack.enter_context(_MemorySampler(others))
         started_s = time.perf_counter()
         try:
             process = subprocess.Popen(
@@ -83,7 +86,7 @@ def measure(
             raise
         wall_s = time.perf_counter() - started_s
         process.returncode = os.waitstatus_to_exitcode(status)
-        usages = [usage, *_reap_orphans()]
+        usages = [usage, *_reap_orphans(others)]
     if process.returncode != 0:
         tail = log.read_text("utf-8", "replace")[-LOG_TAIL_CHARACTERS:].strip()
         raise CommandFailedError(f"{' '.join(command)}: exit code {process.returncode}\n{tail}")
@@ -104,29 +107,25 @@ def _adopting_orphans() -> Iterator[None]:
         prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def _reap_orphans() -> Iterator[struct_rusage]:
+def _reap_orphans(others: frozenset[int]) -> Iterator[struct_rusage]:
     """The usage of processes that outlived the command, which end by themselves soon after it."""
     deadline_s = time.monotonic() + ORPHANS_TIMEOUT_S
-    while True:
-        try:
-            pid, _, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid:
-            yield usage
-        elif time.monotonic() > deadline_s:
-            raise CommandFailedError(
-                f"processes {list(descendants(os.getpid()))} outlive their command"
-            )
-        else:
-            time.sleep(SAMPLE_INTERVAL_S)
+    while orphans := set(children(os.getpid())) - others:
+        for orphan in orphans:
+            pid, _, usage = os.wait4(orphan, os.WNOHANG)
+            if pid:
+                yield usage
+        if time.monotonic() > deadline_s:
+            raise CommandFailedError(f"processes {sorted(orphans)} outlive their command")
+        time.sleep(SAMPLE_INTERVAL_S)
 
 
 class _MemorySampler:
-    """Samples the memory of this process' descendants while the context lasts."""
+    """Samples the memory of this process' descendants, but for `others` and theirs, while the context lasts."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: frozenset[int]) -> None:
         self.peak_bytes = 0
+        self._others = others
         self.most_processes = 0
         self._next_pss_s = 0.0
         self._stop = threading.Event()
@@ -145,7 +144,8 @@ class _MemorySampler:
             self._sample()
 
     def _sample(self) -> None:
-        pids = list(descendants(os.getpid()))
+        own = set(children(os.getpid())) - self._others
+        pids = [pid for child in own for pid in (child, *descendants(child))]
         self.most_processes = max(self.most_processes, len(pids))
         total_bytes = sum(map(_resident_bytes, pids))
         if total_bytes <= self.peak_bytes:
@@ -160,10 +160,15 @@ class _MemorySampler:
 
 def descendants(pid: int) -> Iterator[int]:
     """The process ids of all living descendants of `pid`, as far as they last while we look."""
-    for children in _read_each(f"/proc/{pid}/task", "children"):
-        for child in map(int, children.split()):
-            yield child
-            yield from descendants(child)
+    for child in children(pid):
+        yield child
+        yield from descendants(child)
+
+
+def children(pid: int) -> Iterator[int]:
+    """The process ids of the living children of `pid`."""
+    for found in _read_each(f"/proc/{pid}/task", "children"):
+        yield from map(int, found.split())
 
 
 def _read_each(folder: str, name: str) -> Iterator[str]:

@@ -132,7 +132,7 @@ def test_a_commit_of_somebody_else_is_not_taken(muniment, bucket, tmp_path):
     muniment("--home", other, "init", "--organization-id", "other", "--no-recovery-kit")
     answer = muniment("--home", other, "rebuild", "--from-backup", code=4)
     assert (answer["commits"], answer["imported"]) == (0, [])
-    assert "was signed by" in answer["problems"][0]["message"]
+    assert "is of organisation 'hrdag'" in answer["problems"][0]["message"]
     assert list((other / "store" / "commits").iterdir()) == []
     manifest = b"".join(bucket.get(f"commits/{commit_id}/manifest.json"))
     changed = manifest.replace(b'"hrdag"', b'"hrdeg"')

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from benchmarks.aims import AIMS, medians, verdicts
 from benchmarks.archive import Contest, read_through
 from benchmarks.corpus import MIB, make_corpus, make_tiny_files, text_files
 from benchmarks.floor import run as run_floor
-from benchmarks.measure import CommandFailedError, Cost, descendants, measure
+from benchmarks.measure import CommandFailedError, Cost, children, measure
 from benchmarks.peers import Program
 from benchmarks.report import table
 from benchmarks.scan import measure_scans
@@ -84,8 +85,12 @@ class TestMeasure:
 
     def test_counts_a_process_that_outlives_its_parent(self, tmp_path):
         code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-W', 'ignore', '-c', {SPEND_CPU!r}])"
-        assert spent(tmp_path, code).cpu_s >= 0.3
-        assert not list(descendants(os.getpid()))
+        with subprocess.Popen(["sleep", "60"]) as other:  # such as a server of another test
+            before = set(children(os.getpid()))
+            assert spent(tmp_path, code).cpu_s >= 0.3
+            assert set(children(os.getpid())) == before
+            other.terminate()
+        assert other.returncode == -signal.SIGTERM
 
     def test_sums_the_memory_of_processes_but_counts_shared_pages_once(self, tmp_path):
         code = (
