@@ -135,7 +135,7 @@ def test_a_commit_of_somebody_else_is_not_taken(muniment, bucket, tmp_path):
     assert "is of organisation 'hrdag'" in answer["problems"][0]["message"]
     assert list((other / "store" / "commits").iterdir()) == []
     manifest = b"".join(bucket.get(f"commits/{commit_id}/manifest.json"))
-    changed = manifest.replace(b'"hrdag"', b'"hrdeg"')
+    changed = manifest.replace(b'"name":"', b'"name":"The ', 1)
     bucket.delete(f"commits/{commit_id}/manifest.json")
     digest = hashlib.sha256(changed).hexdigest()
     bucket.put(f"commits/{commit_id}/manifest.json", io.BytesIO(changed), len(changed), digest)
