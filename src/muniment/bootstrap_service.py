@@ -26,9 +26,11 @@ from muniment.adapters.node_key import NODE_KEY, node_id
 from muniment.adapters.processors import default_worker_count
 from muniment.adapters.sql.accounts import SqlAccounts
 from muniment.adapters.sql.events import SqlEvents, on_job_change
+from muniment.adapters.sql.idempotency import SqlRequests
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.operations import SqlOperations
 from muniment.adapters.sql.pins import SqlPins
+from muniment.adapters.sql.rate_limits import SqlRateCounters
 from muniment.adapters.sql.service import open_service_database
 from muniment.adapters.sql.statements import Statements
 from muniment.adapters.sql.stored_commits import SqlStoredCommits
@@ -67,6 +69,7 @@ SCHEDULES = (
     Schedule("recover uploads", "recover-uploads", every_s=3600),
     daily("prune jobs", "prune-jobs", hour=3),
     daily("prune events", "prune-events", hour=4),
+    Schedule("prune requests", "prune-requests", every_s=3600, offset_s=1800),
 )
 """The service's own upkeep."""
 
@@ -187,7 +190,18 @@ class Service:
         handlers.add("recover-uploads", self._recover_uploads)
         handlers.add("prune-jobs", pruning(self.jobs, _JOBS_KEPT_S))
         handlers.add("prune-events", self._prune_events)
+        handlers.add("prune-requests", self._prune_requests)
         return handlers
+
+    @cached_property
+    def requests(self) -> SqlRequests:
+        """Requests that may be sent again."""
+        return SqlRequests(self.database)
+
+    @cached_property
+    def shared_rates(self) -> SqlRateCounters:
+        """Counters of requests that all processes share."""
+        return SqlRateCounters(self.database)
 
     def worker(self, threads: int | None = None) -> Worker:
         """Return a worker of this process, which works as long as its `with` block lasts.
@@ -286,6 +300,10 @@ class Service:
         """Tell of a job's change, and have the pin follow it, in the transaction that makes it."""
         on_job_change(statements, job, event)
         self.pins.follow(statements, job, event)
+
+    def _prune_requests(self, run: Run) -> dict[str, int]:
+        run.check()
+        return {"requests": self.requests.prune(), "clients": self.shared_rates.prune()}
 
     def _own_act(self, organization_id: str) -> Act:
         return Act(organization_id, "system", time.time_ns() // 1000, origin="cli")

@@ -30,6 +30,27 @@ SERVICE_SETTINGS = (
     Setting("body_bytes", 4 * MIB, "Bytes of any other request's body at most."),
     Setting("requests", 256, "Requests that one process answers at once at most."),
     Setting("rate_per_minute", 6000, "Requests of one API key in a minute at most."),
+    Setting(
+        "failures_per_minute",
+        300,
+        "Requests without a valid API key, of one address in a minute, at most.",
+    ),
+    Setting("body_timeout_s", 30, "Seconds that a body may take to arrive, where it is no upload."),
+    Setting(
+        "stall_timeout_s",
+        30,
+        "Seconds without a byte after which an upload or a download is cut off.",
+    ),
+    Setting(
+        "trusted_proxies",
+        (),
+        "Proxies, or networks of them, whose X-Forwarded-For names the client.",
+    ),
+    Setting(
+        "disk_reserve_bytes",
+        GIB // 4,
+        "Free bytes of the disk below which nothing more is taken in: for databases and what runs.",
+    ),
     Setting("gateways", (), "Trustless gateways that missing content is fetched from."),
     Setting("routers", (), "Delegated routing endpoints that are asked who has missing content."),
     Setting(
@@ -62,6 +83,11 @@ class ServiceSettings:
     body_bytes: int
     requests: int
     rate_per_minute: int
+    failures_per_minute: int
+    body_timeout_s: int
+    stall_timeout_s: int
+    trusted_proxies: tuple[str, ...]
+    disk_reserve_bytes: int
     gateways: tuple[str, ...]
     routers: tuple[str, ...]
     private_origins: bool
@@ -76,9 +102,8 @@ class ServiceSettings:
             UsageError: The file is not TOML, or names an unknown setting, or a value has the wrong type or makes no sense.
         """
         values = read_values(SERVICE_SETTINGS, file, environ, "MUNIMENT_SERVICE_")
-        for name in ("lease_s", "upload_bytes", "body_bytes", "requests", "rate_per_minute"):
-            if values[name] < 1:
-                raise UsageError(f"setting {name!r} must be at least 1, got {values[name]}")
-        if values["workers"] < 0:
-            raise UsageError(f"setting 'workers' must be at least 0, got {values['workers']}")
+        for name, default in ((setting.name, setting.default) for setting in SERVICE_SETTINGS):
+            least = 0 if name in ("workers", "disk_reserve_bytes") else 1
+            if type(default) is int and values[name] < least:
+                raise UsageError(f"setting {name!r} must be at least {least}, got {values[name]}")
         return cls(**values)

@@ -2,7 +2,17 @@
 
 import os
 
-from muniment.adapters.sql import accounts, audit_log, events, job_rows, pin_rows, stored_commits, uploads
+from muniment.adapters.sql import (
+    accounts,
+    audit_log,
+    events,
+    idempotency,
+    job_rows,
+    pin_rows,
+    rate_limits,
+    stored_commits,
+    uploads,
+)
 from muniment.adapters.sql.engine import Database, open_database
 from muniment.adapters.sql.migrations import Steps, migrate
 
@@ -11,6 +21,7 @@ SERVICE_MIGRATIONS: Steps = (
     uploads.TABLES,
     job_rows.TABLES,
     events.TABLES,
+    (*idempotency.TABLES, *rate_limits.TABLES),
     stored_commits.TABLES,
     pin_rows.TABLES,
 )

@@ -6,6 +6,7 @@ SQLAlchemy's own handling of a row costs more than the database's, so statements
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -22,6 +23,11 @@ SOUGHT = 500
 
 WRITTEN = 5_000
 """Rows that are handed to the driver at once, which bounds the memory."""
+
+with_every_write: "ContextVar[tuple[Database, Callable[[Statements], None]] | None]" = ContextVar(
+    "with_every_write", default=None
+)
+"""What has to be called in each transaction that this context writes to a database, before it commits."""
 
 
 class Statements:
@@ -112,6 +118,9 @@ class SqlStore:
             statements = Statements(connection, self._database.dialect)
             yield statements
             statements.end()
+            wanted = with_every_write.get()
+            if wanted is not None and wanted[0] is self._database:
+                wanted[1](statements)
 
     @contextmanager
     def _reading(self) -> Iterator[Statements]:

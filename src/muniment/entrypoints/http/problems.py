@@ -13,6 +13,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from muniment import errors
+from muniment.accounts.events import EventsGoneError
 from muniment.accounts.principals import AuthenticationError, PermissionDeniedError
 from muniment.accounts.quotas import QuotaExceededError
 from muniment.uploads.receiving import ChecksumError
@@ -55,6 +56,7 @@ KINDS = {
         Kind("precondition-failed", 412, "It was changed since it was read."),
         Kind("too-large", 413, "The request is larger than what is accepted."),
         Kind("quota-exceeded", 413, "There is no room left in the quota."),
+        Kind("uri-too-long", 414, "The address is longer than what is accepted."),
         Kind("unsupported-media-type", 415, "The body has a type that is not understood here."),
         Kind("range-not-satisfiable", 416, "The range lies outside of what there is."),
         Kind("idempotency-mismatch", 422, "This Idempotency-Key came with another request before."),
@@ -75,6 +77,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (PermissionDeniedError, "forbidden"),
     (QuotaExceededError, "quota-exceeded"),
     (ChecksumError, "checksum-mismatch"),
+    (EventsGoneError, "gone"),
     (errors.UsageError, "bad-request"),
     (errors.NotFoundError, "not-found"),
     (errors.FormatError, "bad-request"),

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import Request
-from litestar.types import Message
 
 from muniment.accounts.organizations import Act
 from muniment.accounts.principals import Principal
@@ -17,41 +16,34 @@ _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 HttpRequest = Request[Any, Any, Any]
 
+Scope = Any
+Message = Any
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-Send = Callable[[Any], Awaitable[None]]
-AsgiApp = Callable[[Any, Any, Send], Awaitable[None]]
+
+def header_of(scope: Scope, name: bytes) -> bytes:
+    """Return the value of a header field; of several, joined as RFC 9110 (section 5.2) has it; empty for none."""
+    return b", ".join(value for key, value in scope["headers"] if key == name)
 
 
-def with_request_ids(app: AsgiApp) -> AsgiApp:
-    """Give every request an id, the client's own if it sent a good one, and tell it in the answer."""
-
-    async def answer(scope: Any, receive: Any, send: Send) -> None:  # noqa: ANN401  # as ASGI has it
-        if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
-        sent = next((value for name, value in scope["headers"] if name == HEADER.encode()), b"")
-        request_id = sent.decode() if _GOOD_ID.fullmatch(sent) else secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (HEADER.encode(), request_id.encode()),
-                ]
-            await send(message)
-
-        await app(scope, receive, send_with_id)
-
-    return answer
+def identify(scope: Scope, address: str) -> str:
+    """Give a request an id, the client's own if it sent a good one, and note where it comes from; returns the id."""
+    sent = header_of(scope, HEADER.encode())
+    request_id = sent.decode() if _GOOD_ID.fullmatch(sent) else secrets.token_hex(8)
+    state = scope.setdefault("state", {})
+    state["request_id"], state["address"] = request_id, address
+    return request_id
 
 
 def act_of(request: HttpRequest, principal: Principal) -> Act:
     """Return the act that a request is, for the audit log."""
+    state = request.scope["state"]
     return Act(
         principal.organization_id,
         principal.actor,
         time.time_ns() // 1000,
-        request.scope["state"].get("request_id", ""),
-        request.client.host if request.client else "",
+        state.get("request_id", ""),
+        state.get("address", ""),
     )

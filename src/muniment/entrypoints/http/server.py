@@ -4,25 +4,14 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.app import create_app
+from muniment.entrypoints.http.front import Front
 from muniment.entrypoints.serving.active import Active
 from muniment.entrypoints.serving.server import Listen, serve
 
 __all__ = ["Listen", "ServiceProcesses"]
-
-
-class _App:
-    """The application as the server wants it."""
-
-    def __init__(self, service: Service) -> None:
-        self.scheme = ""
-        self._app = create_app(service)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  # as ASGI has it
-        await self._app(scope, receive, send)
 
 
 class ServiceProcesses:
@@ -49,7 +38,7 @@ class ServiceProcesses:
             self._service() as service
         ):  # settings, schema and what a killed run left, once for all
             service.recover_uploads()
-        serve(self._open, listen, on_ready, self._processes)  # type: ignore[arg-type]
+        serve(self._open, listen, on_ready, self._processes)
 
     def work(self, on_ready: Callable[[], None]) -> None:
         """Work, and answer nothing, until SIGINT or SIGTERM."""
@@ -63,12 +52,12 @@ class ServiceProcesses:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @contextlib.contextmanager
-    def _open(self, _active: Active) -> Iterator[_App]:
+    def _open(self, _active: Active) -> Iterator[Front]:
         with self._service() as service, contextlib.ExitStack() as working:
             threads = service.settings.workers if self._workers is None else self._workers
             if threads:
                 working.enter_context(service.worker(threads))
-            yield _App(service)
+            yield create_app(service, self._processes)
 
     @contextlib.contextmanager
     def _service(self) -> Iterator[Service]:
