@@ -11,6 +11,8 @@ from muniment.adapters.sql.catalog import SqlCatalog
 from muniment.archive.catalog import ArchivedFile, Kind, ScannedFile
 
 _WINDOW = 1_000
+"""Files that are read at once where not all of them are wanted."""
+
 LOOKED_AT_MAX = 50_000
 """Files that are looked at for one page: where few are wanted, a page is shorter than it might be, and says where to go on."""
 
@@ -68,6 +70,11 @@ class Wanted:
     name: bytes = b""
     commit_id: str | None = None
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether all that the catalogue was asked for is wanted."""
+        return self.kind is None and not self.media_type and not self.name
+
     def includes(self, listed: Listed) -> bool:
         """Tell whether a file is wanted, beyond what the catalogue was asked for."""
         scanned, archived = listed
@@ -92,7 +99,8 @@ def browse(
     """
     found: list[Listed] = []
     last = after
-    for looked_at, listed in enumerate(_all(catalog, wanted, after)):
+    window = limit + 1 if wanted.is_everything else _WINDOW
+    for looked_at, listed in enumerate(_all(catalog, wanted, after, window)):
         if looked_at >= LOOKED_AT_MAX:
             return found, last
         if wanted.includes(listed):
@@ -103,26 +111,30 @@ def browse(
     return found, None
 
 
-def _all(catalog: SqlCatalog, wanted: Wanted, after: Key | None) -> Iterator[Listed]:
+def _all(catalog: SqlCatalog, wanted: Wanted, after: Key | None, window: int) -> Iterator[Listed]:
     sources = []
     if wanted.state is not FileState.PENDING:
-        sources.append(_archived(catalog, wanted, after))
+        sources.append(_archived(catalog, wanted, after, window))
     if wanted.state is not FileState.ARCHIVED and wanted.commit_id is None:
-        sources.append(_waiting(catalog, wanted, after))
+        sources.append(_waiting(catalog, wanted, after, window))
     return heapq.merge(*sources, key=lambda listed: listed.key)
 
 
-def _archived(catalog: SqlCatalog, wanted: Wanted, after: Key | None) -> Iterator[Listed]:
+def _archived(
+    catalog: SqlCatalog, wanted: Wanted, after: Key | None, window: int
+) -> Iterator[Listed]:
     last = (
         after[0] if after else None
     )  # whichever of the two versions of a path was shown last, this one was
-    while page := catalog.archived_page(wanted.prefix, last, _WINDOW, wanted.commit_id):
+    while page := catalog.archived_page(wanted.prefix, last, window, wanted.commit_id):
         for file in page:
             yield Listed(file.scanned, file)
         last = page[-1].scanned.path
 
 
-def _waiting(catalog: SqlCatalog, wanted: Wanted, after: Key | None) -> Iterator[Listed]:
+def _waiting(
+    catalog: SqlCatalog, wanted: Wanted, after: Key | None, window: int
+) -> Iterator[Listed]:
     last = after[0] if after else None
     if (
         after and after[1] == 0
@@ -130,7 +142,7 @@ def _waiting(catalog: SqlCatalog, wanted: Wanted, after: Key | None) -> Iterator
         for file in catalog.waiting_page(after[0], None, 1):
             if file.path == after[0]:
                 yield Listed(file, None)
-    while page := catalog.waiting_page(wanted.prefix, last, _WINDOW):
+    while page := catalog.waiting_page(wanted.prefix, last, window):
         for file in page:
             yield Listed(file, None)
         last = page[-1].path
