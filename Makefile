@@ -42,7 +42,8 @@ test: lint engines ## Everything: lint and all tests
 bench: $(SETUP_TEST) ## Run one benchmark beside its peers: make bench BENCH=archive
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m benchmarks $(BENCH)
 
-conformance: $(SETUP) ## Run the official suite of IPFS gateways (needs gateway-conformance and Go)
+conformance: $(SETUP_TEST) ## Run the official suites of the pinning API and of IPFS gateways (needs gateway-conformance and Go)
+	@$(PYTHON) scripts/conformance.py pinning
 	@scripts/conformance.sh
 
 clean: ## Remove what setup and tests made

@@ -1,13 +1,16 @@
-"""The two halves of scripts/conformance.sh that are no shell: load the suite's fixtures, and count its results."""
+"""What of the conformance runs is no shell: load the gateway suite's fixtures, count its results, and run the pinning suite."""
 
 import json
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.content.car import CarReader
+from muniment.testing.pinning_compliance import CHECKS, run_compliance
+from muniment.testing.service import LocalService
 
 
 def load(fixtures, store_folder, records_folder):
@@ -40,5 +43,18 @@ def count(report):
     sys.exit(0 if total and results["pass"] == total else 1)
 
 
+def pinning():
+    """Run the compliance suite of the pinning API against a new service; exits with 1 unless everything passed."""
+    with tempfile.TemporaryDirectory(prefix="muniment-conformance-") as folder:
+        service = LocalService(Path(folder) / "service")
+        key = service.create_organization()
+        with service:
+            report = run_compliance(Path("tests/javascript-compliance"), f"{service.url}/psa", key)
+    if not report.is_full_success:
+        print(report.log)
+    print(f"pinning: {report.total} checks: {report.passed} passed; expected {CHECKS}")
+    sys.exit(0 if report.is_full_success else 1)
+
+
 if __name__ == "__main__":
-    {"load": load, "count": count}[sys.argv[1]](*sys.argv[2:])
+    {"load": load, "count": count, "pinning": pinning}[sys.argv[1]](*sys.argv[2:])

@@ -60,4 +60,5 @@ UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --frozen --inexact --compile-byte
 .venv/bin/python -m compileall -q src
 if [ "${1:-}" = test ]; then
     .venv/bin/python -m muniment.testing.node tests/javascript
+    .venv/bin/python -m muniment.testing.node tests/javascript-compliance
 fi

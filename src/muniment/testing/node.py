@@ -84,6 +84,26 @@ def run_script(script: Path, packages: Path, *arguments: str, timeout_s: float) 
         )
 
 
+def run_program(
+    program: Path, *arguments: str, preloaded: Path, folder: Path, timeout_s: float
+) -> str:
+    """Run a program of installed packages; returns what it printed.
+
+    Args:
+        program: Its file.
+        arguments: Its arguments.
+        preloaded: A CommonJS module that is run before it.
+        folder: Where it works.
+        timeout_s: How long it may take.
+
+    Raises:
+        ExternalServiceError: It fails, or takes longer.
+    """
+    node = str(node_folder() / "bin/node")
+    command = [node, "--require", str(preloaded.absolute()), str(program), *arguments]
+    return _run(command, folder, timeout_s)
+
+
 def _user_cache() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "muniment" / "javascript"
