@@ -1,0 +1,177 @@
+"""Something of everything in one organisation, and how to ask for it by the name of a path's parameter."""
+
+import random
+import string
+from types import MappingProxyType
+
+from muniment.accounts.permissions import ROLES, Role
+
+CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+FILE = b"what one organisation keeps, and another one never sees\n"
+SOURCES = MappingProxyType(
+    {
+        "member_id": "_member",
+        "key_id": "_key",
+        "upload_id": "_upload",
+        "operation_id": "_operation",
+        "commit_id": "_commit",
+        "leaf": "_leaf",
+        "name": "_document",
+        "requestid": "_pin",
+        "path": "_path",
+    }
+)
+"""Where the object of a parameter comes from. A route with another parameter is walked by nobody until it is added here."""
+
+FORM = (
+    "multipart/form-data; boundary=x",
+    b'--x\r\ncontent-disposition: form-data; name="file"; filename="form.txt"\r\n\r\nabc\r\n--x--\r\n',
+)
+_TUS = {"tus_resumable": "1.0.0", "upload_metadata": "filename YS50eHQ="}
+
+
+class Estate:
+    """What an organisation of a house has; made anew where a request has used it up.
+
+    Attributes:
+        values: An object for each parameter of a path, of those that were asked for.
+        nothing: For each of them, something that looks the same and does not exist.
+    """
+
+    NOT_OWNED = ("path", "name", "leaf")
+    """Parameters that say which part of something, or what a new thing is to be called: they are everybody's."""
+
+    def __init__(self, house, organization_id):
+        self.house, self.organization_id = house, organization_id
+        self.owner = house.tenants.owners[organization_id]
+        self.values, self.nothing = {}, {}
+        self._chance = random.Random(5)
+
+    def ask(self, operation, key):
+        """Ask for a thing that is there."""
+        self._renew(operation)
+        answer = self._call(operation, key, self.values)
+        if operation.method != "GET" and answer.status < 400:
+            for parameter in operation.parameters:  # it may be gone, or another one by now
+                self.values.pop(parameter, None)
+        return answer
+
+    def ask_for_nothing(self, operation, key):
+        """Ask for a thing of the same look that is not there."""
+        self._renew(operation)
+        return self._call(operation, key, self.values | self.nothing)
+
+    def furnish(self):
+        """Have everything that can be asked for."""
+        for operation in self.house.operations:
+            self._renew(operation)
+
+    def owned_parameters(self, operation):
+        return [name for name in operation.parameters if name not in self.NOT_OWNED]
+
+    def gives_away(self, operation, permissions):
+        """Tell whether a request would give somebody permissions, or take them away, that the one who asks does not have."""
+        body = self.house.body_of(operation)
+        role = body[1].get("role") if body and isinstance(body[1], dict) else None
+        concerned = set(self.owned_parameters(operation)) & {"member_id", "key_id"}
+        return bool(role or concerned) and not ROLES[Role(role or Role.READER)] <= permissions
+
+    def counts(self):
+        """Return how much there is of everything that can be listed."""
+        found = {}
+        for operation in self.house.operations:
+            if operation.method == "GET" and not operation.parameters and operation.permission:
+                answer = self.house.call("GET", operation.path, self.owner)
+                listed = answer.json() if answer.media_type == "application/json" else None
+                if isinstance(listed, dict):
+                    listed = listed.get("items", listed.get("results"))
+                if isinstance(listed, list):
+                    found[operation.path] = len(listed)
+        return found
+
+    def _call(self, operation, key, values):
+        body = self.house.body_of(operation)
+        headers = dict(_TUS)
+        if operation.path.startswith("/v1/tus"):
+            headers |= {"content_type": "application/offset+octet-stream", "upload_offset": "0"}
+            headers |= {"upload_length": "3", "x_http_method_override": "PATCH"}
+            data = b"abc" if operation.method in ("POST", "PATCH") else b""
+        elif operation.path.startswith("/v1/upload") and operation.method == "POST":
+            headers["content_type"], data = FORM
+        elif body is None or operation.method in ("GET", "HEAD"):
+            data = b""
+        else:
+            data, headers["content_type"] = body[1], body[0]
+            if not body[0].startswith("application/json"):
+                data = str(data).encode()
+            if isinstance(data, dict) and "cid" in data:
+                data = data | {"cid": CID}
+        return self.house.call(operation.method, operation.target(values), key, data, **headers)
+
+    def _renew(self, operation):
+        for parameter in operation.parameters:
+            assert parameter in SOURCES, f"{operation.name}: no source of {parameter}"
+            if parameter not in self.values:
+                self.values[parameter] = getattr(self, SOURCES[parameter])()
+            self.nothing[parameter] = (
+                self.values[parameter]
+                if parameter in self.NOT_OWNED
+                else self._unlike(self.values[parameter])
+            )
+
+    def _unlike(self, value):
+        """Return a value of the same look."""
+        is_hex = set(value) <= set("0123456789abcdef-")
+        letters = "abcdef" if is_hex else string.ascii_lowercase
+
+        def other(letter):
+            for kind in (letters, string.ascii_uppercase, string.digits):
+                if letter in kind:
+                    return self._chance.choice(kind)
+            return letter
+
+        return "".join(map(other, value))
+
+    def _made(self, method, path, status, field, body=b"", **headers):
+        answer = self.house.call(method, path, self.owner, body, **headers)
+        assert answer.status == status, (method, path, answer)
+        return answer.json()[field]
+
+    def _member(self):
+        return self._made("POST", "/v1/members", 201, "member_id", {"name": "M", "role": "reader"})
+
+    def _key(self):
+        return self._made("POST", "/v1/keys", 201, "key_id", {"name": "K", "role": "reader"})
+
+    def _upload(self):
+        answer = self.house.call("POST", "/v1/tus", self.owner, upload_length="3", **_TUS)
+        assert answer.status == 201, answer
+        return answer.header("location").rpartition("/")[2]
+
+    def _operation(self):
+        return self._made("POST", "/v1/catalog", 202, "operation_id")
+
+    def _commit(self):
+        commits = self._commits()
+        if not commits:
+            upload = self._made("PUT", "/v1/files/archived.txt", 201, "state", FILE)
+            assert upload == "received"
+            self._made("POST", "/v1/archive", 202, "operation_id")
+            self.house.work("archive")
+            commits = self._commits()
+        return commits[0]["commit_id"]
+
+    def _commits(self):
+        return self.house.call("GET", "/v1/commits", self.owner).json()["items"]
+
+    def _leaf(self):
+        return "0"
+
+    def _document(self):
+        return "manifest.json"
+
+    def _pin(self):
+        return self._made("POST", "/psa/pins", 202, "requestid", {"cid": CID})
+
+    def _path(self):
+        return f"uploaded-{self._chance.randrange(10**9)}.txt"
