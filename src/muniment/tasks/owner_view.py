@@ -23,9 +23,8 @@ _NONCE_BYTES = 24  # the header of a sealed stream
 _NANOSECONDS = 1_000_000_000
 
 
-def manifest_view(opened: OpenedCommit) -> dict[str, Any]:
+def manifest_view(manifest: Manifest) -> dict[str, Any]:
     """Describe the commit, without its files."""
-    manifest = opened.manifest
     previous, packaging = manifest.chain.previous, manifest.packaging
     assert isinstance(manifest.signature, Signature)
     return {

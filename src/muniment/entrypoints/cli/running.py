@@ -73,10 +73,11 @@ def describe(error: BaseException) -> Failure:
 
 
 def _code_of(kind: type[MunimentError]) -> str:
-    """`KeyUnavailableError` is `key_unavailable`."""
-    name = kind.__name__.removesuffix("Error") or "failed"
-    if kind is MunimentError:
+    """`KeyUnavailableError` is `key_unavailable`, and so is every kind of it."""
+    known = next(base for base in kind.__mro__ if base.__module__ == MunimentError.__module__)
+    if known is MunimentError:
         return "failed"
+    name = known.__name__.removesuffix("Error")
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from muniment.bootstrap import Archive
 
 PASSPHRASE_VARIABLE = "MUNIMENT_PASSPHRASE"  # noqa: S105  # a variable's name
+URL_VARIABLE = "MUNIMENT_URL"
 
 
 @dataclass
@@ -25,12 +26,16 @@ class Session:
 
     Attributes:
         home: The home folder that was asked for; None for the default.
+        url: Address of the service that was asked for; None for what the environment says.
+        api_key_file: File that holds the key for it; None for what the environment says.
         json: Print one JSON object instead of text.
         quiet: Print nothing but errors.
         verbose: Log what is done.
     """
 
     home: Path | None = None
+    url: str | None = None
+    api_key_file: Path | None = None
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -41,6 +46,11 @@ class Session:
         from muniment.bootstrap import default_home  # noqa: PLC0415  # costs start-up time
 
         return self.home or default_home()
+
+    @property
+    def service_url(self) -> str | None:
+        """Address of the service whose archive is meant; None for the archive of the home."""
+        return self.url or os.environ.get(URL_VARIABLE) or None
 
     @contextlib.contextmanager
     def archive(self) -> "Iterator[Archive]":
@@ -134,6 +144,19 @@ def global_options() -> list[click.Option]:
             metavar="PATH",
             help="Home folder of the archive [env: MUNIMENT_HOME; default: ~/.muniment].",
         ),
+        option(
+            "--url",
+            field="url",
+            metavar="URL",
+            help="Work on the archive behind this service, not on one of this machine [env: MUNIMENT_URL].",
+        ),
+        option(
+            "--api-key-file",
+            field="api_key_file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="File with the API key for the service [env, for the key itself: MUNIMENT_API_KEY].",
+        ),
         option("--json", field="json", is_flag=True, help="Print one JSON object."),
         option("-q", "--quiet", field="quiet", is_flag=True, help="Print nothing but errors."),
         option("-v", "--verbose", field="verbose", is_flag=True, help="Log what is done."),
@@ -141,11 +164,22 @@ def global_options() -> list[click.Option]:
 
 
 class Command(click.Command):
-    """A command that also takes the global options."""
+    """A command that also takes the global options, and works on a service where one is named."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # click's arguments
         super().__init__(*args, **kwargs)
         self.params += global_options()
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's signature
+        """Run the command here, or its remote form with the same arguments."""
+        session = ctx.find_root().ensure_object(Session)
+        if session.service_url is not None:
+            from muniment.entrypoints.cli.remote import remote_form  # noqa: PLC0415  # costs start-up time
+
+            form = remote_form(session, ctx.command_path.partition(" ")[2])
+            if form is not None:
+                return ctx.invoke(form, session, **ctx.params)
+        return super().invoke(ctx)
 
 
 class Group(click.Group):

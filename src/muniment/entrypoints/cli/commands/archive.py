@@ -1,5 +1,6 @@
 """`muniment archive`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ _TIMESTAMPS = {
 
 
 @dataclass
-class _Done:
+class Done:
     """What a run did, or would do."""
 
     scan: Scan
@@ -58,12 +59,14 @@ def command(session: Session, paths: tuple[str, ...], dry_run: bool) -> None:
         if not dry_run and archive.settings.backup:
             done.commits = [_back_up(session, archive, row) for row in done.commits]
         for row in done.commits:
-            _say_commit(session, archive, row)
+            session.say(*commit_lines(row, archive.verify_key.key_id))
+            if row.backed_up_at is not None:
+                session.say(f"  backup     {archive.settings.backup}")
     session.answer(done.view() | {"dry_run": dry_run})
     skipped_inputs(session, done.problems)
 
 
-def _try(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Done:
+def _try(session: Session, archive: Archive, paths: tuple[str, ...]) -> Done:
     with trial_catalog(archive) as catalog, progress_of(session) as progress:
         roots = [*catalog.roots(), *roots_of(paths, archive)]
         scan = scan_into(catalog, roots, archive, progress)
@@ -72,10 +75,10 @@ def _try(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Done:
         f"{scan.summary()}.",
         f"{count(totals.pending_files, 'path')} ({size(totals.pending_bytes)}) would be archived; nothing was written.",
     )
-    return _Done(scan, problems=[problem_pair(problem) for problem in scan.problems])
+    return Done(scan, problems=[problem_pair(problem) for problem in scan.problems])
 
 
-def _archive(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Done:
+def _archive(session: Session, archive: Archive, paths: tuple[str, ...]) -> Done:
     catalog = archive.catalog
     for root in roots_of(paths, archive):
         catalog.add_root(root)
@@ -91,7 +94,7 @@ def _archive(session: Session, archive: Archive, paths: tuple[str, ...]) -> _Don
             if is_empty
             else "Nothing is new or changed: everything is archived."
         )
-    return _Done(run.scan, run.commits, problems, run.vanished)
+    return Done(run.scan, run.commits, problems, run.vanished)
 
 
 def _back_up(session: Session, archive: Archive, row: CommitRow) -> CommitRow:
@@ -104,15 +107,12 @@ def _back_up(session: Session, archive: Archive, row: CommitRow) -> CommitRow:
     return archive.catalog.commit(row.commit_id)
 
 
-def _say_commit(session: Session, archive: Archive, row: CommitRow) -> None:
+def commit_lines(row: CommitRow, key_id: str) -> Iterator[str]:
+    """Describe a new commit."""
     root = row.merkle_root.hex() if row.merkle_root else "?"
-    session.say(
-        f"Commit {row.commit_id} (number {row.sequence})",
-        f"  files      {count(row.leaf_count, 'path')}, {size(row.source_bytes)}, sealed in {size(row.sealed_bytes)}",
-        f"  root       blake3:{root}",
-        f"  CID        {row.commit_cid}",
-        f"  signed by  {archive.verify_key.key_id}",
-        f"  timestamp  {_TIMESTAMPS[row.timestamp]}",
-    )
-    if row.backed_up_at is not None:
-        session.say(f"  backup     {archive.settings.backup}")
+    yield f"Commit {row.commit_id} (number {row.sequence})"
+    yield f"  files      {count(row.leaf_count, 'path')}, {size(row.source_bytes)}, sealed in {size(row.sealed_bytes)}"
+    yield f"  root       blake3:{root}"
+    yield f"  CID        {row.commit_cid}"
+    yield f"  signed by  {key_id}"
+    yield f"  timestamp  {_TIMESTAMPS[row.timestamp]}"

@@ -1,10 +1,11 @@
 """`muniment commits`."""
 
 from collections import deque
+from collections.abc import Sequence
 
 import click
 
-from muniment.archive.catalog import CommitState
+from muniment.archive.catalog import CommitRow, CommitState
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.tasks.views import commit_view
 from muniment.text import moment, size, table
@@ -17,6 +18,11 @@ def command(session: Session, limit: int | None) -> None:
     """List the commits, the newest first."""
     with session.archive() as archive:
         rows = list(reversed(deque(archive.catalog.commits(CommitState.STORED), maxlen=limit)))
+    tell_commits(session, rows)
+
+
+def tell_commits(session: Session, rows: Sequence[CommitRow]) -> None:
+    """Tell of commits."""
     session.answer({"commits": [commit_view(row) for row in rows]})
     if not rows:
         session.say("There are no commits yet: muniment archive FOLDER")

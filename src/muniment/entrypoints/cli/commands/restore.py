@@ -125,7 +125,7 @@ def _list(session: Session, files: "Iterator[ArchivedFile]", target: Path) -> No
     session.say(
         f"{count(number, 'path')} ({size(size_bytes)}) would be restored into {target.absolute()}."
     )
-    _answer(session, target, number, size_bytes, [], dry_run=True)
+    answer_restored(session, target, number, size_bytes, [], dry_run=True)
 
 
 def _restore(
@@ -154,14 +154,16 @@ def _restore(
     session.say(
         f"{count(report.files, 'path')} ({size(report.size_bytes)}) restored into {target.absolute()}."
     )
-    _answer(session, target, report.files, report.size_bytes, report.problems, dry_run=False)
+    answer_restored(
+        session, target, report.files, report.size_bytes, report.problems, dry_run=False
+    )
     if report.problems:
         session.warn(f"{count(len(report.problems), 'path')} could not be restored:")
         list_problems(session, report.problems)
         click.get_current_context().exit(EXIT_SKIPPED_INPUTS)
 
 
-def _answer(
+def answer_restored(
     session: Session,
     target: Path,
     files: int,
@@ -170,6 +172,7 @@ def _answer(
     *,
     dry_run: bool,
 ) -> None:
+    """Answer what was, or would be, put back."""
     session.answer(
         {
             "target": plain(str(target.absolute())),

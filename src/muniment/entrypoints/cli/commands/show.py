@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -58,23 +59,28 @@ def _show_facts(session: Session, archive: Archive, row: CommitRow) -> None:
             timestamp = str(_check(archive, folder))
         except IntegrityError as error:
             timestamp = f"WRONG: {error}"
-    packaging, previous = manifest.packaging, manifest.chain.previous
-    before = f", after {previous.commit_id}" if previous else ", the first"
     session.say(
-        f"Commit {row.commit_id}",
-        f"  organisation  {manifest.organization.name} ({manifest.organization.id})",
-        f"  created       {manifest.created_at}, by the clock of its owner",
-        f"  chain         number {manifest.chain.sequence}{before}",
-        f"  files         {count(row.leaf_count, 'path')}, {size(row.source_bytes)}",
-        f"  sealed        {size(row.sealed_bytes)} in {count(packaging.chunk_count, 'chunk')} of {size(packaging.chunk_bytes)}",
-        f"  parity        {_parity(manifest)}",
-        f"  root          {manifest.merkle.root}",
-        f"  CID           {row.commit_cid}",
-        f"  signed by     {manifest.keys.signer.key_id}",
-        f"  timestamp     {timestamp}",
+        *fact_lines(row, manifest, timestamp),
         f"  lies in       {archive.store.path(row.commit_id)}",
         f"  backup        {'verified ' + str(moment(row.backed_up_at)) if row.backed_up_at else 'none'}",
     )
+
+
+def fact_lines(row: CommitRow, manifest: Manifest, timestamp: str) -> Iterator[str]:
+    """Describe a commit."""
+    packaging, previous = manifest.packaging, manifest.chain.previous
+    before = f", after {previous.commit_id}" if previous else ", the first"
+    yield f"Commit {row.commit_id}"
+    yield f"  organisation  {manifest.organization.name} ({manifest.organization.id})"
+    yield f"  created       {manifest.created_at}, by the clock of its owner"
+    yield f"  chain         number {manifest.chain.sequence}{before}"
+    yield f"  files         {count(row.leaf_count, 'path')}, {size(row.source_bytes)}"
+    yield f"  sealed        {size(row.sealed_bytes)} in {count(packaging.chunk_count, 'chunk')} of {size(packaging.chunk_bytes)}"
+    yield f"  parity        {_parity(manifest)}"
+    yield f"  root          {manifest.merkle.root}"
+    yield f"  CID           {row.commit_cid}"
+    yield f"  signed by     {manifest.keys.signer.key_id}"
+    yield f"  timestamp     {timestamp}"
 
 
 def _check(archive: Archive, folder: CommitFolder) -> TimestampCheck:
@@ -110,7 +116,7 @@ def _print_view(session: Session, archive: Archive, row: CommitRow) -> None:
             folder, expected_signer=archive.trusted_signers, organization_id=archive.organization.id
         )
         keyring = archive.open_keyring_in(folder)
-        head = manifest_view(opened) | {
+        head = manifest_view(opened.manifest) | {
             "catalogue": commit_view(row),
             "timestamp": _check(archive, folder).view(),
         }
@@ -125,12 +131,17 @@ def _show_proof(session: Session, archive: Archive, row: CommitRow, path: str) -
     file = _find(archive, row, path)
     with archive.store.open(row.commit_id) as folder:
         view = prove(folder, archive, file)
+    tell_proof(session, view, display_path(file.scanned.path))
+
+
+def tell_proof(session: Session, view: dict[str, Any], path: str) -> None:
+    """Tell how a file is proven."""
     proof = view["merkle_proof"]
     session.answer(view)
     session.say(
-        f"{display_path(file.scanned.path)} is in commit {row.commit_id}:",
+        f"{path} is in commit {view['commit_id']}:",
         f"  content    {view.get('content_hash', 'none')}",
-        f"  leaf       {proof['leaf_index']} of {row.leaf_count}, {proof['leaf_hash']}",
+        f"  leaf       {proof['leaf_index']} of {view['leaf_count']}, {proof['leaf_hash']}",
         *(
             f"  {'left ' if side == 'L' else 'right'}      {sibling}"
             for side, sibling in zip(proof["directions"], proof["siblings"], strict=True)

@@ -10,7 +10,6 @@ import click
 from muniment.archive.catalog import CommitRow, CommitState, Problem, Totals
 from muniment.bootstrap import Archive
 from muniment.entrypoints.cli.session import Command, Session, pass_session
-from muniment.settings import Settings
 from muniment.tasks.views import commit_view, path_view, problem_pair, problem_views
 from muniment.text import count, display_path, moment, size
 
@@ -19,10 +18,26 @@ _SHOWN_ROOTS = 10
 
 
 @dataclass(frozen=True)
-class _Status:
-    """Everything that is shown."""
+class ArchiveStatus:
+    """Everything that is shown.
 
-    settings: Settings
+    Attributes:
+        organization_id: Whose archive it is.
+        organization_name: Their full name.
+        has_calendars: Whether timestamps can be asked for.
+        backup: Where the backup is; empty for none.
+        backup_step: What is to be done where there is no backup.
+        totals: What is counted.
+        unfinished: Commits that were begun.
+        roots: Places that are looked at.
+        problems: Paths that could not be archived.
+    """
+
+    organization_id: str
+    organization_name: str
+    has_calendars: bool
+    backup: str
+    backup_step: str
     totals: Totals
     unfinished: list[CommitRow]
     roots: list[bytes]
@@ -30,7 +45,7 @@ class _Status:
 
     def next_steps(self) -> Iterator[str]:
         """Say what is to be done, and how."""
-        totals, settings = self.totals, self.settings
+        totals = self.totals
         if totals.unfinished_commits:
             yield f"{count(totals.unfinished_commits, 'commit')} not finished: muniment archive"
         elif totals.pending_files:
@@ -38,19 +53,19 @@ class _Status:
         elif not self.roots and not totals.commits:
             yield "nothing was added yet: muniment archive FOLDER"
         waiting = totals.timestamps_queued + totals.timestamps_pending
-        if waiting and (settings.calendars or totals.timestamps_pending):
+        if waiting and (self.has_calendars or totals.timestamps_pending):
             verb = "waits" if waiting == 1 else "wait"
             yield f"{count(waiting, 'timestamp')} {verb}: muniment ots upgrade"
-        if totals.not_backed_up and settings.backup:
+        if totals.not_backed_up and self.backup:
             yield f"{count(totals.not_backed_up, 'commit')} not backed up: muniment backup"
-        elif totals.commits and not settings.backup:
-            yield "no backup is configured: set `backup` in config.toml"
+        elif totals.commits and not self.backup and self.backup_step:
+            yield self.backup_step
 
     def view(self) -> dict[str, Any]:
         """Describe it as JSON."""
-        totals, settings = self.totals, self.settings
+        totals = self.totals
         return {
-            "organization": {"id": settings.organization_id, "name": settings.organization_name},
+            "organization": {"id": self.organization_id, "name": self.organization_name},
             "pending_files": totals.pending_files,
             "pending_bytes": totals.pending_bytes,
             "archived_files": totals.archived_files,
@@ -59,7 +74,7 @@ class _Status:
             "commits": totals.commits,
             "timestamps_queued": totals.timestamps_queued,
             "timestamps_pending": totals.timestamps_pending,
-            "backup": settings.backup or None,
+            "backup": self.backup or None,
             "not_backed_up": totals.not_backed_up,
             "last_commit": commit_view(totals.last_commit) if totals.last_commit else None,
             "unfinished": [commit_view(row) for row in self.unfinished],
@@ -79,18 +94,28 @@ def command(session: Session) -> None:
     """Show what waits, what is archived and what to do next."""
     with session.archive() as archive:
         status = _read(archive, max_problems=None if session.json else _SHOWN_PROBLEMS)
+    tell_status(session, status)
+
+
+def tell_status(session: Session, status: ArchiveStatus) -> None:
+    """Tell of the state of an archive."""
     session.answer(status.view())
     session.say(*_lines(status))
     if steps := list(status.next_steps()):
         session.say("", "Next:", *(f"  {step}" for step in steps))
 
 
-def _read(archive: Archive, *, max_problems: int | None) -> _Status:
+def _read(archive: Archive, *, max_problems: int | None) -> ArchiveStatus:
     catalog = archive.catalog
     totals = catalog.totals()
     states = [state for state in CommitState if state is not CommitState.STORED]
-    return _Status(
-        archive.settings,
+    settings = archive.settings
+    return ArchiveStatus(
+        settings.organization_id,
+        settings.organization_name,
+        bool(settings.calendars),
+        settings.backup,
+        "no backup is configured: set `backup` in config.toml",
         totals,
         list(catalog.commits(*states)) if totals.unfinished_commits else [],
         catalog.roots(),
@@ -98,13 +123,13 @@ def _read(archive: Archive, *, max_problems: int | None) -> _Status:
     )
 
 
-def _lines(status: _Status) -> Iterator[str]:
-    totals, settings = status.totals, status.settings
+def _lines(status: ArchiveStatus) -> Iterator[str]:
+    totals = status.totals
     last = totals.last_commit
     last_words = f", the last {last.commit_id} of {moment(last.created_at)}" if last else ""
     complete = totals.commits - totals.timestamps_queued - totals.timestamps_pending
     backed_up = f"{totals.commits - totals.not_backed_up:,} of {count(totals.commits, 'commit')}"
-    yield f"Archive of {settings.organization_name}"
+    yield f"Archive of {status.organization_name}"
     yield f"  waiting     {count(totals.pending_files, 'path')}, {size(totals.pending_bytes)}"
     yield (
         f"  archived    {count(totals.archived_files, 'version')}, {size(totals.archived_bytes)}, "
@@ -115,7 +140,7 @@ def _lines(status: _Status) -> Iterator[str]:
         f"  timestamps  {complete:,} complete, {totals.timestamps_pending:,} pending, "
         f"{totals.timestamps_queued:,} queued"
     )
-    yield f"  backup      {f'{backed_up} in {settings.backup}' if settings.backup else 'not configured'}"
+    yield f"  backup      {f'{backed_up} in {status.backup}' if status.backup else 'not configured'}"
     yield f"  looks at    {count(len(status.roots), 'place')}"
     yield from (
         f"              {display_path(r.lstrip(b'/'))}" for r in status.roots[:_SHOWN_ROOTS]

@@ -1,0 +1,203 @@
+"""The command line on a service: the same words, answers and exit codes as on an archive of this machine."""
+
+import json
+import os
+
+import pytest
+
+from muniment.client import Client
+from muniment.entrypoints.cli.answers import ANSWERS, COMMIT
+from muniment.entrypoints.cli.remote import ANYWHERE, FORMS
+from muniment.entrypoints.cli.root import COMMANDS
+from muniment.entrypoints.cli.running import run
+from muniment.testing.service import LocalService
+
+LETTER = b"Dear Ana,\n" * 200
+EVIL = b"evil\x1b[31m\xff.txt"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    service = LocalService(tmp_path_factory.mktemp("remote") / "home")
+    key = service.create_organization()
+    with service:
+        folder = service.folder.parent
+        (folder / "key").write_text(key + "\n")
+        (folder / "key").chmod(0o600)
+        papers = folder / "papers"
+        (papers / "1994").mkdir(parents=True)
+        (papers / "1994" / "ana.txt").write_bytes(LETTER)
+        (papers / "noise").write_bytes(os.urandom(300_000))
+        (papers / os.fsdecode(EVIL)).write_bytes(b"x")
+        yield service
+
+
+class Desk:
+    """Somebody at work on a service."""
+
+    def __init__(self, service, capsys):
+        self.folder = service.folder.parent
+        self.papers = self.folder / "papers"
+        self._capsys = capsys
+        self.error = ""
+
+    def run(self, *words, code=0):
+        self._capsys.readouterr()
+        found = run([str(word) for word in words])
+        printed = self._capsys.readouterr()
+        self.error = printed.err
+        assert found == code, (words, found, printed)
+        assert "Traceback" not in printed.err
+        assert "\x1b[31m" not in printed.out
+        return printed.out
+
+    def json(self, *words, code=0):
+        out = self.run(*words, "--json", code=code)
+        assert out.isascii()
+        answer = json.loads(out)
+        name = " ".join(words[:2] if words[0] in ("ots", "content") else words[:1])
+        if "error" not in answer:
+            assert list(answer) == list(ANSWERS[name])
+        return answer
+
+
+@pytest.fixture
+def desk(service, monkeypatch, capsys):
+    monkeypatch.setenv("MUNIMENT_URL", service.url)
+    monkeypatch.setenv("MUNIMENT_API_KEY", (service.folder.parent / "key").read_text())
+    monkeypatch.setenv("MUNIMENT_HOME", str(service.folder / "no-archive-here"))
+    return Desk(service, capsys)
+
+
+@pytest.fixture
+def full(desk):
+    """A desk whose papers are archived, in two commits at least."""
+    while len(json.loads(desk.run("commits", "--json"))["commits"]) < 2:
+        desk.run("archive", desk.papers)
+    return desk
+
+
+def test_nothing_yet(desk):
+    if not desk.json("commits")["commits"]:
+        assert "no commits yet" in desk.run("commits")
+        assert desk.json("verify")["ok"] is False
+        assert "0 paths" in desk.run("status")
+
+
+def test_files_are_uploaded_and_archived(desk):
+    would = desk.run("archive", desk.papers, "--dry-run")
+    assert "3 files" in would
+    answer = desk.json("archive", desk.papers)
+    assert [list(commit) for commit in answer["commits"]] == [list(COMMIT)]
+    assert answer["commits"][0]["state"] == "stored"
+    assert answer["problems"] == []
+    assert "Nothing is new" in desk.run("archive")
+    (desk.folder / "one").write_bytes(b"one more")
+    told = desk.run("archive", desk.folder / "one")
+    assert "Commit " in told
+    assert "signed by  SHA256:" in told
+
+
+def test_what_is_no_file_is_named(desk):
+    folder = desk.folder / "odd"
+    folder.mkdir()
+    (folder / "fine").write_bytes(b"fine")
+    (folder / "link").symlink_to("fine")
+    answer = desk.json("archive", folder, code=10)
+    (problem,) = answer["problems"]
+    assert problem["path_display"].endswith("/odd/link")
+    desk.run("archive", folder / "nothing", code=3)
+
+
+def test_looking(full):
+    status = full.json("status")
+    assert status["organization"] == {"id": "example", "name": "An Example"}
+    assert status["commits"] == len(full.json("commits")["commits"])
+    assert "Archive of An Example" in full.run("status")
+    newest = full.json("commits", "--limit", 1)["commits"][0]["commit_id"]
+    assert newest in full.run("commits")
+    facts = full.run("show", newest[:-2], "--files")
+    assert f"Commit {newest}" in facts
+    assert "leaf" in facts
+    view = full.json("show", newest)
+    assert view["catalogue"]["commit_id"] == newest
+    assert view["files"][0]["merkle_proof"]["leaf_index"] == 0
+    full.run("show", "19", code=3)
+    full.run("show", "2", code=2)  # so begin several
+
+
+def test_one_file_is_proven(full, service):
+    with Client(service.url, (full.folder / "key").read_text().strip()) as client:
+        (file,) = client.list_files(name="ana.txt")
+    view = json.loads(full.run("show", file.commit_id, "--proof", file.path, "--json"))
+    assert view["content_hash"] == file.digest
+    assert "is in commit" in full.run("show", file.commit_id, "--proof", file.path)
+    full.run("show", file.commit_id, "--proof", "nothing", code=3)
+
+
+def test_checking(full):
+    answer = full.json("verify", "--deep")
+    assert answer["ok"]
+    assert all(commit["contents"] for commit in answer["commits"])
+    assert "nothing is wrong" in full.run("verify", answer["commits"][0]["commit_id"])
+    full.run("verify", "--folder", full.folder, code=2)
+    assert full.json("ots", "upgrade", "--dry-run")["commits"][0]["timestamp"] == "queued"
+    assert full.json("ots", "upgrade")["commits"][0]["changed"] is False
+
+
+def test_files_come_back(full, tmp_path):
+    assert full.json("restore", "--target", tmp_path / "x", "--dry-run")["files"] >= 3
+    assert not (tmp_path / "x").exists()
+    answer = full.json("restore", "--target", tmp_path / "x")
+    assert answer["problems"] == []
+    assert answer["files"] >= 3
+    (letter,) = (tmp_path / "x").rglob("ana.txt")
+    assert letter.read_bytes() == LETTER
+    assert letter.parent.name == "1994"
+    assert (
+        next(iter((tmp_path / "x").rglob("noise"))).read_bytes()
+        == (full.papers / "noise").read_bytes()
+    )
+    assert any(EVIL in names for _, _, names in os.walk(os.fsencode(tmp_path)))
+    again = full.json("restore", "--target", tmp_path / "x", code=10)
+    assert len(again["problems"]) == answer["files"]
+    full.run("restore", "--target", tmp_path / "x", "--overwrite")
+    full.run("restore", "*ana.txt", "--target", tmp_path / "y")
+    assert [path.name for path in (tmp_path / "y").rglob("*") if path.is_file()] == ["ana.txt"]
+    full.run("restore", "nothing", "--target", tmp_path / "z", code=3)
+    full.run("restore", "--at", "2020-01-01", "--target", tmp_path / "z", code=3)
+
+
+def test_the_key_is_needed_and_kept_private(desk, monkeypatch):
+    monkeypatch.delenv("MUNIMENT_API_KEY")
+    assert desk.json("status", code=5)["error"]["code"] == "key_unavailable"
+    desk.run("status", "--api-key-file", desk.folder / "key")
+    open_key = desk.folder / "open-key"
+    open_key.write_bytes((desk.folder / "key").read_bytes())
+    open_key.chmod(0o644)
+    desk.run("status", "--api-key-file", open_key, code=5)
+    monkeypatch.setenv("MUNIMENT_API_KEY", "mnk_wrong")
+    assert desk.json("status", code=5)["error"]["code"] == "key_unavailable"
+    assert "mnk_wrong" not in desk.error
+
+
+def test_a_service_that_is_not_there(desk, monkeypatch):
+    monkeypatch.setattr("muniment.client.retrying.Patience.wait_s", lambda *_: 0)
+    answer = desk.json("status", "--url", "http://127.0.0.1:1", code=7)
+    assert answer["error"]["code"] == "external_service"
+    desk.run("status", "--url", "http://192.0.2.1", code=2)
+    desk.run("status", "--url", "nonsense", code=2)
+
+
+def test_what_works_only_here_says_so(desk):
+    for words in (["doctor"], ["rebuild"], ["backup"], ["keys", "list"], ["store", "verify"]):
+        desk.run(*words, code=2)
+        assert "only on this machine" in desk.error
+    desk.run("completion", "bash")
+    desk.run("completion", "bash", "--url", "https://example.org", code=2)
+
+
+def test_every_form_belongs_to_a_command():
+    assert set(FORMS) <= set(ANSWERS)
+    assert {name.partition(" ")[0] for name in FORMS} <= set(COMMANDS)
+    assert not ANYWHERE & set(FORMS)
