@@ -35,7 +35,7 @@ from muniment.adapters.sql.service import open_service_database
 from muniment.adapters.sql.statements import Statements
 from muniment.adapters.sql.stored_commits import SqlStoredCommits
 from muniment.adapters.sql.uploads import SqlUploads
-from muniment.adapters.upload_files import UploadFiles
+from muniment.adapters.upload_files import UploadHomes
 from muniment.archive import manifest
 from muniment.bootstrap import STORE, create_archive
 from muniment.content.routing import peer_id_text
@@ -108,9 +108,8 @@ class Service:
         """What receives uploads."""
         return Receiver(
             SqlUploads(self.database),
-            lambda organization_id: UploadFiles(
-                self.home / INCOMING / organization_id,
-                self.home / UPLOADS / organization_id,
+            UploadHomes(
+                self.home / INCOMING, self.home / UPLOADS, self.settings.disk_reserve_bytes
             ),
             lambda at: time.strftime("%Y-%m-%d", time.gmtime(at)).encode(),
         )

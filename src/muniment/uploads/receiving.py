@@ -1,55 +1,37 @@
 """Receiving files: what has to happen, in which order, so that an acknowledged file is there and any other leaves nothing.
 
-1. Room is reserved, and the upload entered.
-2. The bytes arrive in a file of the upload's own, and are made durable.
+1. A file of the upload's own is made and locked, room on the disk and in the quota is reserved, and the upload entered.
+2. The bytes arrive in the file, and are made durable.
 3. The upload gets its place; from now on it will be finished, even by whoever comes after a crash.
 4. The file moves to its place.
 5. The reservation is settled and the audit log written: only then is the file acknowledged.
+
+Whoever has the file locked is its receiver. A lock ends with the process that holds it, so whoever gets the lock knows that
+nobody receives any more.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Protocol
+import logging
+from collections.abc import Callable
+from dataclasses import replace
 
 from muniment.accounts.organizations import Act
-from muniment.errors import ConflictError, IntegrityError
-from muniment.uploads.ports import UploadStore
+from muniment.errors import ConflictError, MissingDataError, NotFoundError
+from muniment.uploads.digests import ChecksumError
+from muniment.uploads.ports import (
+    BusyUploadError,
+    Incoming,
+    PlaceTakenError,
+    UploadFolders,
+    UploadStore,
+)
 from muniment.uploads.upload import Upload, UploadState, check_path
 
+__all__ = ["ChecksumError", "Receiver"]
 
-class ChecksumError(IntegrityError):
-    """What arrived is not what was announced."""
+_PLACES_TRIED_MAX = 1_000
 
-
-class Incoming(Protocol):
-    """A file that arrives."""
-
-    size_bytes: int
-
-    def write(self, data: bytes | bytearray) -> None:
-        """Append some bytes."""
-
-    def finish(self) -> str:
-        """Make the file durable; returns its SHA-256, hexadecimal."""
-
-    def close(self) -> None:
-        """Let go of the file."""
-
-
-class UploadFolder(Protocol):
-    """Where the files of one organisation's uploads lie."""
-
-    def open(self, upload: Upload) -> Incoming:
-        """Open the file of an upload to write on at its end."""
-
-    def received_bytes(self, upload: Upload) -> int:
-        """Return how many bytes of an upload have arrived."""
-
-    def place(self, upload: Upload) -> None:
-        """Move a durable file to its place; doing so twice changes nothing."""
-
-    def remove(self, upload: Upload) -> None:
-        """Remove what arrived of an upload."""
+_log = logging.getLogger(__name__)
 
 
 class Receiver:
@@ -57,56 +39,79 @@ class Receiver:
 
     Args:
         store: What is known of uploads.
-        folder: The upload folder of an organisation.
+        folders: Where the files lie.
         day: The folder, below the uploads, that files of this time get their place in.
     """
 
     def __init__(
-        self,
-        store: UploadStore,
-        folder: Callable[[str], UploadFolder],
-        day: Callable[[int], bytes],
+        self, store: UploadStore, folders: UploadFolders, day: Callable[[int], bytes]
     ) -> None:
         self.store = store
-        self._folder = folder
+        self._folders = folders
         self._day = day
 
-    def begin(self, upload: Upload) -> None:
-        """Reserve room for an upload and enter it.
+    def begin(
+        self, upload: Upload, *, is_exact: bool = True, is_new_path: bool = False
+    ) -> Incoming:
+        """Reserve room for an upload and enter it; whoever calls closes what is returned.
+
+        Args:
+            upload: The upload.
+            is_exact: Whether `size_bytes` is its size, and not only the most that it can be.
+            is_new_path: Whether no other upload of that path may wait to be archived.
 
         Raises:
             UsageError: Its path is none to store a file under.
-            QuotaExceededError: There is no room.
+            QuotaExceededError: There is no room in the quota.
+            StorageFullError: There is no room on the disk.
+            ConflictError: Its path needs a folder where a file is, or a file where a folder is.
+            PathExistsError: There is one of that path.
         """
         check_path(upload.path)
-        self.store.begin(upload)
+        folder = self._folders.of(upload.organization_id)
+        file = folder.create(upload, is_exact=is_exact)
+        try:
+            self.store.begin(upload, is_new_path=is_new_path)
+        except BaseException:
+            folder.remove(upload)
+            file.close()
+            raise
+        return file
 
-    @contextlib.contextmanager
-    def receiving(self, upload: Upload) -> Iterator[Incoming]:
-        """Open the file of an upload to write on; what was written stays, whatever happens.
+    def resume(self, upload: Upload) -> Incoming:
+        """Open the file of an upload to write on at its end; whoever calls closes it.
 
         Raises:
             ConflictError: The upload is over.
+            BusyUploadError: Another request brings bytes of it.
         """
-        if upload.state is not UploadState.RECEIVING:
-            raise ConflictError(f"the upload {upload.upload_id} is over already")
-        file = self._folder(upload.organization_id).open(upload)
         try:
-            yield file
-        finally:
+            file = self._folders.of(upload.organization_id).open(upload.upload_id)
+        except MissingDataError:  # it was moved to its place
+            self._check_receiving(upload)
+            raise
+        try:
+            self._check_receiving(upload)
+        except BaseException:
             file.close()
+            raise
+        return file
 
-    def received_bytes(self, upload: Upload) -> int:
-        """Return how many bytes of an upload have arrived."""
-        if upload.state is UploadState.RECEIVING:
-            return self._folder(upload.organization_id).received_bytes(upload)
-        return 0 if upload.state is UploadState.CANCELLED else upload.size_bytes
+    def durable_bytes(self, upload: Upload) -> int:
+        """Return how many bytes of an upload have arrived for good."""
+        if upload.is_over:
+            return upload.size_bytes
+        return self._folders.of(upload.organization_id).durable_bytes(upload.upload_id)
 
-    def finish(self, act: Act, upload: Upload, file: Incoming) -> Upload:
+    def finish(
+        self, act: Act, upload: Upload, file: Incoming, *, is_new_path: bool = False
+    ) -> Upload:
         """Acknowledge an upload, all of whose bytes have arrived.
 
         Raises:
             ChecksumError: They are not those that were announced; the upload is given up.
+            ConflictError: Its place is needed for a folder, or the upload was given up meanwhile.
+            PathExistsError: Another one of that path arrived first.
         """
         sha256 = file.finish()
         if file.size_bytes != upload.size_bytes or upload.sha256 not in ("", sha256):
@@ -114,36 +119,123 @@ class Receiver:
             raise ChecksumError(
                 f"expected {upload.size_bytes} bytes with SHA-256 {upload.sha256 or 'of any value'}, got {file.size_bytes} with {sha256}"
             )
-        return self._settle(act, self.store.move(upload, sha256, self._day(act.at)))
+        day = self._day(act.at)
+        return self._settle(act, self.store.move(upload, sha256, day, is_new_path=is_new_path))
+
+    def finish_shorter(self, act: Act, upload: Upload, file: Incoming) -> Upload:
+        """Acknowledge an upload that has at most the bytes for which room was reserved."""
+        size_bytes = min(file.size_bytes, upload.size_bytes)
+        return self.finish(act, replace(upload, size_bytes=size_bytes), file)
 
     def cancel(self, act: Act, upload: Upload) -> None:
         """Give an upload up, and give its room back.
 
         Raises:
-            ConflictError: It is received already.
+            ConflictError: It is over already.
         """
         self.store.cancel(act, upload)
-        self._folder(upload.organization_id).remove(upload)
+        self._folders.of(upload.organization_id).remove(upload)
 
     def give_up(self, act: Act, upload: Upload) -> None:
         """Give an upload up that went wrong, unless it is over already."""
         with contextlib.suppress(ConflictError):
             self.cancel(act, upload)
 
+    def remove(self, act: Act, upload: Upload) -> None:
+        """Give an upload up that has not arrived, or delete the file of one that is not archived yet.
+
+        Raises:
+            ConflictError: It is archived.
+        """
+        if upload.state is UploadState.RECEIVING:
+            self.cancel(act, upload)
+        elif upload.state not in (UploadState.CANCELLED, UploadState.DELETED):
+            self._delete(self.store.delete(act, upload))
+
     def recover(self, act_for: Callable[[str], Act]) -> int:
-        """Finish what a killed run left behind, and give up what waited for too long; returns how many uploads that were."""
+        """Finish what a killed run left behind, and give up what waited for too long; returns how many uploads that were.
+
+        Runs that still receive are left alone.
+        """
         done = 0
-        for upload in list(self.store.unfinished()):
+        for upload in self.store.unfinished():
             act = act_for(upload.organization_id)
             if upload.state is UploadState.MOVING:
-                self._settle(act, upload)
-            elif upload.expires_at <= act.at:
-                self.give_up(act, upload)
-            else:
-                continue
-            done += 1
+                done += self._finish_move(act, upload)
+            elif upload.state is UploadState.DELETING:
+                self._delete(upload)
+                done += 1
+            elif not upload.is_resumable or act.at >= upload.expires_at:
+                done += self._give_up_abandoned(act, upload)
+        for organization_id in self._folders.organizations():
+            self._sweep(organization_id)
         return done
 
+    def _check_receiving(self, upload: Upload) -> None:
+        if self.store.get(upload.organization_id, upload.upload_id).is_over:
+            raise ConflictError(f"the upload {upload.upload_id} is over already")
+
+    def _finish_move(self, act: Act, upload: Upload) -> int:
+        try:
+            self._settle(act, upload)
+        except MissingDataError:
+            _log.exception("an upload cannot be finished: somebody removed its file")
+            return 0
+        return 1
+
+    def _give_up_abandoned(self, act: Act, upload: Upload) -> int:
+        folder = self._folders.of(upload.organization_id)
+        try:
+            file = folder.open(upload.upload_id)
+        except BusyUploadError:
+            return 0
+        except MissingDataError:
+            self.give_up(act, upload)
+            return 1
+        try:
+            self.give_up(act, upload)
+        finally:
+            file.close()
+        return 1
+
+    def _sweep(self, organization_id: str) -> None:
+        """Remove files that arrive for no upload."""
+        folder = self._folders.of(organization_id)
+        for upload_id in list(folder.arriving()):
+            try:
+                file = folder.open(upload_id)
+            except (BusyUploadError, MissingDataError):
+                continue
+            try:  # asked while nobody else can have it: whoever makes one enters it before letting go
+                upload = self._known(organization_id, upload_id)
+                if upload is None or upload.state is UploadState.CANCELLED:
+                    folder.remove(upload or _nameless(organization_id, upload_id))
+            finally:
+                file.close()
+
+    def _known(self, organization_id: str, upload_id: str) -> Upload | None:
+        try:
+            return self.store.get(organization_id, upload_id)
+        except NotFoundError:
+            return None
+
     def _settle(self, act: Act, upload: Upload) -> Upload:
-        self._folder(upload.organization_id).place(upload)
+        folder = self._folders.of(upload.organization_id)
+        for number in range(2, _PLACES_TRIED_MAX):
+            try:
+                folder.place(upload)
+                break
+            except (
+                PlaceTakenError
+            ):  # a file system on which two names are one, or a file of somebody else's
+                day = upload.place.partition(b"/")[0]
+                upload = self.store.move(upload, upload.sha256, day, first_number=number)
         return self.store.finish(act, upload)
+
+    def _delete(self, upload: Upload) -> None:
+        self._folders.of(upload.organization_id).remove(upload)
+        self.store.deleted(upload)
+
+
+def _nameless(organization_id: str, upload_id: str) -> Upload:
+    return Upload(organization_id, upload_id, b"", 0, 0, 0, "")

@@ -22,6 +22,8 @@ class UploadState(StrEnum):
     RECEIVED = "received"
     ARCHIVED = "archived"
     CANCELLED = "cancelled"
+    DELETING = "deleting"  # decided; whoever finds it so removes the file
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,15 @@ class Upload:
         organization_id: Whose it is.
         upload_id: Its name in addresses; also of its file while it arrives.
         path: The path that the client gave it, byte for byte.
-        size_bytes: Bytes that were announced.
+        size_bytes: Bytes that were announced, or at most those; once it is received, how many they are.
         created_at: Seconds since 1970.
         expires_at: Until when it may be finished; seconds since 1970.
         actor: Who brings it.
         state: How far it has come.
         sha256: Digest of the content, hexadecimal: announced, or of what arrived; empty for not known yet.
         place: Where the file lies, relative to the organisation's uploads; empty until it is known.
+        is_resumable: Whether it may arrive in several requests; one that may not is over when its only request is.
+        metadata: What the client wants to have told again, as it sent it.
     """
 
     organization_id: str
@@ -51,6 +55,22 @@ class Upload:
     state: UploadState = UploadState.RECEIVING
     sha256: str = ""
     place: bytes = b""
+    is_resumable: bool = False
+    metadata: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more bytes of it are taken."""
+        return self.state is not UploadState.RECEIVING
+
+
+def folders_of(path: bytes) -> list[bytes]:
+    """Return the folders that have to be there for a file of this path: of `a/b/c.txt`, `a/b` and `a`."""
+    found = []
+    while folder := path.rpartition(b"/")[0]:
+        found.append(folder)
+        path = folder
+    return found
 
 
 def check_path(path: bytes) -> bytes:

@@ -328,6 +328,11 @@ def settle(
         _add(statements, organization_id, "used", used or Amount())
 
 
+def release(statements: Statements, organization_id: str, amount: Amount) -> None:
+    """Give back within a transaction what was used by something that is no more."""
+    _add(statements, organization_id, "used", Amount() - amount)
+
+
 _note = audit_log.append
 
 

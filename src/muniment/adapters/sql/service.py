@@ -24,6 +24,7 @@ SERVICE_MIGRATIONS: Steps = (
     (*idempotency.TABLES, *rate_limits.TABLES),
     stored_commits.TABLES,
     pin_rows.TABLES,
+    uploads.RESUMABLE,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

@@ -16,7 +16,8 @@ from muniment import errors
 from muniment.accounts.events import EventsGoneError
 from muniment.accounts.principals import AuthenticationError, PermissionDeniedError
 from muniment.accounts.quotas import QuotaExceededError
-from muniment.uploads.receiving import ChecksumError
+from muniment.uploads.digests import ChecksumError
+from muniment.uploads.ports import BusyUploadError, PathExistsError, StorageFullError
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +62,10 @@ KINDS = {
         Kind("range-not-satisfiable", 416, "The range lies outside of what there is."),
         Kind("idempotency-mismatch", 422, "This Idempotency-Key came with another request before."),
         Kind("checksum-mismatch", 422, "What arrived is not what was announced."),
+        Kind("locked", 423, "Another request is working on it."),
         Kind("too-many-requests", 429, "There were too many requests."),
         Kind("headers-too-large", 431, "The header fields are larger than what is accepted."),
+        Kind("chunk-mismatch", 460, "The chunk that arrived is not what was announced."),
         Kind("internal", 500, "The service failed; this is a defect."),
         Kind("damaged", 500, "What is stored is damaged or missing."),
         Kind("upstream-failed", 502, "A service that this one depends on failed."),
@@ -77,6 +80,9 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (PermissionDeniedError, "forbidden"),
     (QuotaExceededError, "quota-exceeded"),
     (ChecksumError, "checksum-mismatch"),
+    (BusyUploadError, "locked"),
+    (PathExistsError, "precondition-failed"),
+    (StorageFullError, "storage-full"),
     (EventsGoneError, "gone"),
     (errors.UsageError, "bad-request"),
     (errors.NotFoundError, "not-found"),

@@ -1,23 +1,19 @@
-"""Uploads: files are brought here, and archived later.
+"""Uploads: files are brought here, and archived later."""
 
-The body is written as it comes, one portion in a thread while the next arrives, so memory does not depend on its size.
-"""
-
-import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
 from typing import Annotated
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 from litestar import Response, Router, delete, get, put
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
 from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.authentication import needs
+from muniment.entrypoints.http.intake import Sender, bring, in_thread
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -27,11 +23,15 @@ from muniment.entrypoints.http.pages import (
 )
 from muniment.entrypoints.http.problems import ProblemError
 from muniment.entrypoints.http.requests import HttpRequest, act_of
-from muniment.uploads.receiving import Incoming
-from muniment.uploads.upload import Upload, UploadState
+from muniment.uploads.digests import Announced
+from muniment.uploads.digests import announced as announced_digests
+from muniment.uploads.ports import Selection
+from muniment.uploads.upload import PATH_BYTES_MAX, Upload, UploadState
 
-_PORTION_BYTES = 1 << 20
-_LIFETIME_S = 7 * 86_400
+LIFETIME_S = 7 * 86_400
+"""How long an upload may take."""
+
+_DIGITS_MAX = 18  # of a number that every database holds
 
 
 class UploadView(msgspec.Struct):
@@ -57,12 +57,15 @@ def list_uploads(
     request: HttpRequest,
     service: Service,
     principal: Principal,
-    limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
+    limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     cursor: str = "",
+    in_state: Annotated[UploadState | None, QueryParameter(name="state")] = None,
+    prefix: Annotated[str, QueryParameter(max_length=PATH_BYTES_MAX)] = "",
 ) -> Response[Page[UploadView]]:
-    """List the uploads, newest first."""
+    """List the uploads, newest first; those of a state, or whose path begins with a prefix, if wished."""
     after = decode_cursor(cursor, tuple[int, str]) if cursor else None
-    found = service.receiver.store.page(principal.organization_id, after, limit + 1)
+    selection = Selection(in_state, prefix.encode("utf-8", "surrogateescape"))
+    found = service.receiver.store.page(principal.organization_id, after, limit + 1, selection)
     views = [upload_view(upload) for upload in found]
     return page_response(request, views, limit, lambda view: (view.created_at, view.upload_id))
 
@@ -74,12 +77,12 @@ def show_upload(service: Service, principal: Principal, upload_id: str) -> Uploa
 
 
 @delete("/uploads/{upload_id:str}", opt=needs(Permission.FILES_WRITE), sync_to_thread=True)
-def cancel_upload(
+def remove_upload(
     request: HttpRequest, service: Service, principal: Principal, upload_id: str
 ) -> None:
-    """Give up an upload that has not arrived."""
+    """Give up an upload that has not arrived, or delete one that is not archived yet."""
     upload = service.receiver.store.get(principal.organization_id, upload_id)
-    service.receiver.cancel(act_of(request, principal), upload)
+    service.receiver.remove(act_of(request, principal), upload)
 
 
 @put(
@@ -92,34 +95,67 @@ async def put_file(
     request: HttpRequest,
     service: Service,
     principal: Principal,
-    size_bytes: Annotated[int | None, Parameter(header="content-length", ge=0)] = None,
-    digest: Annotated[str, Parameter(header="x-sha256", pattern="^([0-9a-f]{64})?$")] = "",
+    sha256: Annotated[str, HeaderParameter(name="x-sha256", pattern="^([0-9a-f]{64})?$")] = "",
+    if_none_match: Annotated[str, HeaderParameter(name="if-none-match")] = "",
 ) -> UploadView:
-    """Upload one file: its bytes are the body, its path the rest of the address."""
-    if size_bytes is None:
-        raise ProblemError("length-required", "send Content-Length: room is reserved beforehand")
-    path = _raw_path(request, "/files/")
-    upload = new_upload(service, principal, path, size_bytes, digest)
-    await asyncio.to_thread(service.receiver.begin, upload)
-    act = act_of(request, principal)
+    """Upload one file: its bytes are the body, its path the rest of the address.
+
+    Digests in `Content-Digest`, `Repr-Digest`, `Content-MD5` or `X-Sha256` are checked. With `If-None-Match: *` no other upload of
+    that path may wait to be archived. Nothing of the body is read before there is room for it.
+    """
+    _check_whole(request)
+    size_bytes = length_of(request)
+    if if_none_match not in ("", "*"):
+        raise ProblemError("bad-request", "expected no If-None-Match, or `*`")
+    announced = Announced(announced_digests(request.headers))
+    upload = new_upload(service, principal, _raw_path(request), size_bytes, sha256=sha256)
+    act, is_new = act_of(request, principal), bool(if_none_match)
+    file = await in_thread(service.receiver.begin, upload, is_new_path=is_new)
     try:
-        with service.receiver.receiving(upload) as file:
-            await write_stream(file, request.stream(), size_bytes)
-            return upload_view(await asyncio.to_thread(service.receiver.finish, act, upload, file))
+        await bring(sender_of(request, service), file, size_bytes, announced)
+        announced.verify()
+        done = await in_thread(service.receiver.finish, act, upload, file, is_new_path=is_new)
     except BaseException:
-        await asyncio.to_thread(service.receiver.give_up, act, upload)
+        await in_thread(service.receiver.give_up, act, upload)
         raise
+    finally:
+        await in_thread(file.close)
+    return upload_view(done)
 
 
 router = Router(
     "/",
-    route_handlers=[list_uploads, show_upload, cancel_upload, put_file],
+    route_handlers=[list_uploads, show_upload, remove_upload, put_file],
     tags=["uploads"],
 )
 
 
+def length_of(request: HttpRequest) -> int:
+    """Return how long a request says that its body is.
+
+    Raises:
+        ProblemError: It does not say.
+    """
+    value = request.headers.get("content-length", "")
+    if not value.isdecimal() or not value.isascii() or len(value) > _DIGITS_MAX:
+        raise ProblemError("length-required", "send Content-Length: room is reserved beforehand")
+    return int(value)
+
+
+def sender_of(request: HttpRequest, service: Service) -> Sender:
+    """Return the body of a request."""
+    return Sender(request.receive, service.settings.stall_timeout_s)
+
+
 def new_upload(
-    service: Service, principal: Principal, path: bytes, size_bytes: int, sha256: str
+    service: Service,
+    principal: Principal,
+    path: bytes,
+    size_bytes: int,
+    *,
+    sha256: str = "",
+    is_resumable: bool = False,
+    metadata: str = "",
 ) -> Upload:
     """Return an upload that is to begin.
 
@@ -138,33 +174,12 @@ def new_upload(
         path,
         size_bytes,
         now,
-        now + _LIFETIME_S,
+        now + LIFETIME_S,
         principal.actor,
         sha256=sha256,
+        is_resumable=is_resumable,
+        metadata=metadata,
     )
-
-
-async def write_stream(file: Incoming, stream: AsyncIterator[bytes], size_bytes: int) -> None:
-    """Write a body as it comes.
-
-    Raises:
-        ProblemError: There is more of it than was announced.
-    """
-    writing: asyncio.Future[None] = asyncio.ensure_future(asyncio.sleep(0))
-    portion, left = bytearray(), size_bytes
-    try:
-        async for data in stream:
-            left -= len(data)
-            if left < 0:
-                raise ProblemError("too-large", f"expected {size_bytes} bytes, got more")
-            portion += data
-            if len(portion) >= _PORTION_BYTES:
-                await writing
-                writing = _write(file, portion)
-                portion = bytearray()
-    finally:
-        await writing  # nobody else may touch the file until its thread is done with it
-    await _write(file, portion)
 
 
 def upload_view(upload: Upload) -> UploadView:
@@ -172,10 +187,7 @@ def upload_view(upload: Upload) -> UploadView:
     return UploadView(
         upload.upload_id,
         upload.path.decode("utf-8", "replace"),
-        "".join(
-            chr(byte) if (chr(byte).isalnum() and byte < 128) or byte in b"/-._~" else f"%{byte:02X}"
-            for byte in upload.path
-        ),
+        quote(upload.path),
         upload.size_bytes,
         upload.state,
         upload.sha256,
@@ -184,11 +196,19 @@ def upload_view(upload: Upload) -> UploadView:
     )
 
 
-def _write(file: Incoming, portion: bytearray) -> "asyncio.Future[None]":
-    return asyncio.ensure_future(asyncio.to_thread(file.write, portion))
+def _check_whole(request: HttpRequest) -> None:
+    """Check that a body is the file, and neither a part (RFC 9110, 14.5) nor another coding of it.
+
+    Raises:
+        ProblemError: It is not.
+    """
+    if "content-range" in request.headers:
+        raise ProblemError("bad-request", "a part of a file cannot be put; use a resumable upload")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise ProblemError("unsupported-media-type", "send the file itself, without an encoding")
 
 
-def _raw_path(request: HttpRequest, prefix: str) -> bytes:
+def _raw_path(request: HttpRequest) -> bytes:
     """Return the rest of the address as the bytes that the client meant."""
     raw: bytes = request.scope["raw_path"]
-    return unquote_to_bytes(raw.partition(prefix.encode())[2].partition(b"?")[0])
+    return unquote_to_bytes(raw.partition(b"/files/")[2].partition(b"?")[0])
