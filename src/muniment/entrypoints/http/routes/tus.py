@@ -43,9 +43,13 @@ _GONE = (UploadState.CANCELLED, UploadState.DELETING, UploadState.DELETED)
 
 
 @route(
-    ["/", "/{upload_id:str}"], http_method=[HttpMethod.OPTIONS], opt=PUBLIC, sync_to_thread=False
+    ["/", "/{upload_id:str}"],
+    http_method=[HttpMethod.OPTIONS],
+    opt=PUBLIC,
+    status_code=204,
+    sync_to_thread=False,
 )
-def describe(service: Service) -> Response[bytes]:
+def describe(service: Service) -> Response[None]:
     """Tell what of the protocol is understood."""
     return _answer(
         204,
@@ -59,7 +63,7 @@ def describe(service: Service) -> Response[bytes]:
 
 
 @post("/", opt=needs(Permission.FILES_WRITE), request_max_body_size=None)
-async def create(request: HttpRequest, service: Service, principal: Principal) -> Response[bytes]:
+async def create(request: HttpRequest, service: Service, principal: Principal) -> Response[None]:
     """Begin an upload of `Upload-Length` bytes, maybe with the first of them."""
     _check_version(request)
     text = request.headers.get("upload-metadata", "")
@@ -93,7 +97,7 @@ async def create(request: HttpRequest, service: Service, principal: Principal) -
 @head("/{upload_id:str}", opt=needs(Permission.FILES_WRITE))
 async def show(
     request: HttpRequest, service: Service, principal: Principal, upload_id: str
-) -> Response[bytes]:
+) -> Response[None]:
     """Tell how much of an upload is there for good."""
     _check_version(request)
     upload = await _found(service, principal, upload_id)
@@ -104,10 +108,15 @@ async def show(
     return _answer(200, headers)
 
 
-@patch("/{upload_id:str}", opt=needs(Permission.FILES_WRITE), request_max_body_size=None)
+@patch(
+    "/{upload_id:str}",
+    opt=needs(Permission.FILES_WRITE),
+    request_max_body_size=None,
+    status_code=204,
+)
 async def append(
     request: HttpRequest, service: Service, principal: Principal, upload_id: str
-) -> Response[bytes]:
+) -> Response[None]:
     """Bring the bytes of an upload from `Upload-Offset` on."""
     _check_version(request)
     if request.headers.get("content-type") != _MEDIA_TYPE:
@@ -131,7 +140,7 @@ async def append(
 @delete("/{upload_id:str}", opt=needs(Permission.FILES_WRITE))
 async def terminate(
     request: HttpRequest, service: Service, principal: Principal, upload_id: str
-) -> Response[bytes]:
+) -> Response[None]:
     """Give an upload up, or delete its file if that is not archived yet."""
     _check_version(request)
     upload = await _found(service, principal, upload_id)
@@ -139,16 +148,21 @@ async def terminate(
     return _answer(204, {})
 
 
-@post("/{upload_id:str}", opt=needs(Permission.FILES_WRITE), request_max_body_size=None)
+@post(
+    "/{upload_id:str}",
+    opt=needs(Permission.FILES_WRITE),
+    request_max_body_size=None,
+    status_code=204,
+)
 async def override(
     request: HttpRequest, service: Service, principal: Principal, upload_id: str
-) -> Response[bytes]:
+) -> Response[None]:
     """Do what `X-HTTP-Method-Override` says, for clients that cannot send other methods."""
     method = request.headers.get("x-http-method-override", "")
     handlers = {"PATCH": append, "DELETE": terminate, "HEAD": show}
     if method not in handlers:
         raise ProblemError("method-not-allowed", "expected PATCH, HEAD or DELETE")
-    answered: Response[bytes] = await handlers[method].fn(request, service, principal, upload_id)
+    answered: Response[None] = await handlers[method].fn(request, service, principal, upload_id)
     return answered
 
 
@@ -257,6 +271,6 @@ def _progress(upload: Upload, offset: int) -> dict[str, str]:
     }
 
 
-def _answer(status: int, headers: dict[str, str]) -> Response[bytes]:
+def _answer(status: int, headers: dict[str, str]) -> Response[None]:
     fields = _TUS | {"cache-control": "no-store"} | headers
-    return Response(b"", status_code=status, headers=fields, media_type=MediaType.TEXT)
+    return Response(None, status_code=status, headers=fields, media_type=MediaType.TEXT)
