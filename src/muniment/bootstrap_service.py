@@ -9,10 +9,13 @@ A service's home holds::
     uploads/<organization_id>/        uploaded files that wait to be archived
 """
 
+import contextlib
 import os
 import secrets
 import socket
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,16 +28,19 @@ from muniment.adapters.embedded_pins import EmbeddedPins
 from muniment.adapters.node_key import NODE_KEY, node_id
 from muniment.adapters.processors import default_worker_count
 from muniment.adapters.sql.accounts import SqlAccounts
+from muniment.adapters.sql.checking import check_audit
 from muniment.adapters.sql.events import SqlEvents, on_job_change
 from muniment.adapters.sql.idempotency import SqlRequests
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.operations import SqlOperations
+from muniment.adapters.sql.pin_batches import SqlPinBatches
 from muniment.adapters.sql.pins import SqlPins
 from muniment.adapters.sql.rate_limits import SqlRateCounters
 from muniment.adapters.sql.service import open_service_database
 from muniment.adapters.sql.statements import Statements
 from muniment.adapters.sql.stored_commits import SqlStoredCommits
 from muniment.adapters.sql.uploads import SqlUploads
+from muniment.adapters.sql.workers import Heartbeat, SqlWorkers
 from muniment.adapters.upload_files import UploadHomes
 from muniment.archive import manifest
 from muniment.bootstrap import STORE, create_archive
@@ -69,6 +75,7 @@ SCHEDULES = (
     Schedule("recover uploads", "recover-uploads", every_s=3600),
     daily("prune jobs", "prune-jobs", hour=3),
     daily("prune events", "prune-events", hour=4),
+    daily("prune batches", "prune-batches", hour=5),
     Schedule("prune requests", "prune-requests", every_s=3600, offset_s=1800),
 )
 """The service's own upkeep."""
@@ -123,6 +130,11 @@ class Service:
     def pins(self) -> SqlPins:
         """What organisations want to be kept."""
         return SqlPins(self.database, self.jobs)
+
+    @cached_property
+    def pin_batches(self) -> SqlPinBatches:
+        """Changes of many pins at once."""
+        return SqlPinBatches(self.database, self.jobs, self.pins)
 
     @cached_property
     def pin_engine(self) -> EmbeddedPins:
@@ -185,7 +197,10 @@ class Service:
             upgrade=upgrading(self.archives),
             verify=verifying(self.archives, self.stored_commits),
         )
-        Pinning(self.pins, self.pin_engine, self.settings.pin_patience_s).add_to(handlers)
+        pinning = Pinning(
+            self.pins, self.pin_batches, self.pin_engine, self.settings.pin_patience_s
+        )
+        pinning.add_to(handlers)
         handlers.add("recover-uploads", self._recover_uploads)
         handlers.add("prune-jobs", pruning(self.jobs, _JOBS_KEPT_S))
         handlers.add("prune-events", self._prune_events)
@@ -202,16 +217,29 @@ class Service:
         """Counters of requests that all processes share."""
         return SqlRateCounters(self.database)
 
-    def worker(self, threads: int | None = None) -> Worker:
+    @cached_property
+    def workers(self) -> SqlWorkers:
+        """Who does background work."""
+        return SqlWorkers(self.database)
+
+    @contextlib.contextmanager
+    def working(self, threads: int | None = None) -> Iterator[Worker]:
+        """Do background work in this process, as long as the `with` block lasts; see `worker`."""
+        name = f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}"
+        with Heartbeat(self.workers, name), self.worker(threads, name) as worker:
+            yield worker
+
+    def worker(self, threads: int | None = None, name: str | None = None) -> Worker:
         """Return a worker of this process, which works as long as its `with` block lasts.
 
         Args:
             threads: Jobs that it works on at once; as the settings have it if left out.
+            name: Its name, which no other worker ever had; a random one if left out.
         """
         return Worker(
             self.jobs,
             self.handlers,
-            name=f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}",
+            name=name or f"worker-{secrets.token_hex(8)}",
             threads=self.settings.workers if threads is None else threads,
             lease_s=self.settings.lease_s,
             schedules=SCHEDULES,
@@ -268,15 +296,59 @@ class Service:
         role: Role,
         scopes: frozenset[Permission] | None = None,
         expires_at: int | None = None,
+        max_uses: int | None = None,
     ) -> str:
-        """Make an API key on behalf of whoever runs the service, and return it."""
+        """Make an API key on behalf of whoever runs the service, and return it.
+
+        Raises:
+            NotFoundError: There is no such organisation.
+        """
+        self.accounts.organization(organization_id)
         token, key_id, digest = new_token(os.urandom)
         act = self._own_act(organization_id)
         key = ApiKey(
-            key_id, organization_id, name, role, scopes, digest, act.at, expires_at=expires_at
+            key_id, organization_id, name, role, scopes, digest, act.at, expires_at, max_uses
         )
         self.accounts.add_key(act, key)
         return token
+
+    def rotate_key(self, organization_id: str, key_id: str, overlap_s: int) -> str:
+        """Make a key in the place of one that goes on working for so long, on behalf of whoever runs the service, and return it.
+
+        Raises:
+            NotFoundError: The organisation has no such key.
+        """
+        act = self._own_act(organization_id)
+        old = self.accounts.key(organization_id, key_id)
+        token, new_id, digest = new_token(os.urandom)
+        new = replace(
+            old,
+            key_id=new_id,
+            digest=digest,
+            created_at=act.at,
+            uses=0,
+            last_used_at=None,
+            revoked_at=None,
+        )
+        self.accounts.rotate_key(act, key_id, new, ends_at=act.at + overlap_s)
+        return token
+
+    def revoke_key(self, organization_id: str, key_id: str) -> None:
+        """Revoke a key at once, on behalf of whoever runs the service.
+
+        Raises:
+            NotFoundError: The organisation has no such key.
+        """
+        self.accounts.revoke_key(self._own_act(organization_id), key_id)
+
+    def check_audit(self, organization_id: str) -> None:
+        """Check the audit log of an organisation to its end.
+
+        Raises:
+            IntegrityError: It was changed, or its end is missing.
+            NotFoundError: There is no such organisation.
+        """
+        check_audit(self.database, organization_id)
 
     def close(self) -> None:
         """Release archives and database if they are open."""
@@ -295,14 +367,14 @@ class Service:
         run.check()
         return {"events": self.events.prune(time.time_ns() // 1000 - EVENTS_KEPT_S * 1_000_000)}
 
+    def _prune_requests(self, run: Run) -> dict[str, int]:
+        run.check()
+        return {"requests": self.requests.prune(), "clients": self.shared_rates.prune()}
+
     def _on_job_change(self, statements: Statements, job: Job, event: JobEvent) -> None:
         """Tell of a job's change, and have the pin follow it, in the transaction that makes it."""
         on_job_change(statements, job, event)
         self.pins.follow(statements, job, event)
-
-    def _prune_requests(self, run: Run) -> dict[str, int]:
-        run.check()
-        return {"requests": self.requests.prune(), "clients": self.shared_rates.prune()}
 
     def _own_act(self, organization_id: str) -> Act:
         return Act(organization_id, "system", time.time_ns() // 1000, origin="cli")

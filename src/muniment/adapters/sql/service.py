@@ -8,10 +8,12 @@ from muniment.adapters.sql import (
     events,
     idempotency,
     job_rows,
+    pin_batches,
     pin_rows,
     rate_limits,
     stored_commits,
     uploads,
+    workers,
 )
 from muniment.adapters.sql.engine import Database, open_database
 from muniment.adapters.sql.migrations import Steps, migrate
@@ -23,8 +25,9 @@ SERVICE_MIGRATIONS: Steps = (
     events.TABLES,
     (*idempotency.TABLES, *rate_limits.TABLES),
     stored_commits.TABLES,
-    pin_rows.TABLES,
     uploads.RESUMABLE,
+    (*pin_rows.TABLES, *pin_batches.TABLES),
+    workers.TABLES,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

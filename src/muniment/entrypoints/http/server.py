@@ -45,7 +45,7 @@ class ServiceProcesses:
         signals = {signal.SIGINT, signal.SIGTERM}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         try:
-            with self._service() as service, service.worker(self._workers or None):
+            with self._service() as service, service.working(self._workers or None):
                 on_ready()
                 signal.sigwait(signals)
         finally:
@@ -56,7 +56,7 @@ class ServiceProcesses:
         with self._service() as service, contextlib.ExitStack() as working:
             threads = service.settings.workers if self._workers is None else self._workers
             if threads:
-                working.enter_context(service.worker(threads))
+                working.enter_context(service.working(threads))
             yield create_app(service, self._processes)
 
     @contextlib.contextmanager
