@@ -10,6 +10,7 @@ from muniment.client.files import FileCalls
 from muniment.client.flows import Flow
 from muniment.client.operations import OperationCalls
 from muniment.client.organization import OrganizationCalls
+from muniment.client.pins import PinCalls
 from muniment.client.uploads import UploadCalls
 
 
@@ -19,7 +20,15 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
-class Calls(OrganizationCalls, UploadCalls, ArchiveCalls, FileCalls, OperationCalls, EventCalls):
+class Calls(
+    OrganizationCalls,
+    UploadCalls,
+    ArchiveCalls,
+    FileCalls,
+    OperationCalls,
+    EventCalls,
+    PinCalls,
+):
     """Every call of the API."""
 
     @call

@@ -1,5 +1,10 @@
-"""Uploads: files of any size, streamed, their digests compared with what the service received."""
+"""Uploads: files of any size, streamed, their digests compared with what the service received.
 
+Small files go in one request. Large ones go by the tus protocol 1.0.0 (https://tus.io/protocols/resumable-upload): when the connection
+breaks, the service tells how much it has for good, and the rest follows.
+"""
+
+import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -8,13 +13,19 @@ from typing import BinaryIO
 import msgspec
 
 from muniment.client.calls import Caller, call, decode, quoted, segment, stream
-from muniment.client.flows import Emitting, Flow
-from muniment.errors import IntegrityError, UsageError
+from muniment.client.errors import ApiConflictError, ApiServiceError, ConnectionFailedError
+from muniment.client.flows import Answer, Emitting, Flow, sleep
+from muniment.errors import FormatError, IntegrityError, UsageError
 
 Progress = Callable[[int], object]
 """Called with bytes that were sent or received, since it was called last."""
 
+RESUMABLE_BYTES = 32 << 20
+"""Files from this size on are sent so that they can be resumed."""
+
 _PORTION_BYTES = 1 << 20
+_TUS = {"tus-resumable": "1.0.0"}
+_CHUNK = {"content-type": "application/offset+octet-stream"}
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -44,13 +55,13 @@ class FileBody:
 
     Args:
         file: The file.
-        progress: Told of bytes that were sent.
+        progress: Told of bytes that were sent, once of each.
     """
 
     def __init__(self, file: BinaryIO, progress: Progress | None = None) -> None:
         self._file, self._progress = file, progress
         self._sha256 = hashlib.sha256()
-        self._told_bytes = 0
+        self._told_bytes = self._skipped_bytes = 0
         self.is_repeatable = file.seekable()
         self.size_bytes: int | None = None
         if self.is_repeatable:
@@ -63,28 +74,57 @@ class FileBody:
         """Digest of what was sent last, hexadecimal."""
         return self._sha256.hexdigest()
 
+    def skip(self, size_bytes: int) -> None:
+        """Leave out so many bytes at the beginning: the service has them. They belong to the digest all the same."""
+        self._skipped_bytes = size_bytes
+
+    @property
+    def rest_bytes(self) -> int | None:
+        """How many bytes are sent."""
+        return None if self.size_bytes is None else self.size_bytes - self._skipped_bytes
+
     def portions(self) -> Iterator[bytes]:
-        """Return the file from where it stood; the digest begins anew."""
+        """Return the file from where it stood, without what is left out; the digest begins anew."""
         self._sha256 = hashlib.sha256()
         if self.is_repeatable:
             self._file.seek(self._start)
-        sent_bytes = 0
+        position = 0
+        while position < self._skipped_bytes:
+            portion = self._file.read(min(_PORTION_BYTES, self._skipped_bytes - position))
+            if not portion:
+                return
+            position += len(portion)
+            self._sha256.update(portion)
+        self._tell(position)
         while portion := self._file.read(_PORTION_BYTES):
             self._sha256.update(portion)
-            sent_bytes += len(portion)
+            position += len(portion)
             yield portion
-            if self._progress is not None and sent_bytes > self._told_bytes:
-                self._progress(sent_bytes - self._told_bytes)
-                self._told_bytes = sent_bytes
+            self._tell(position)
+
+    def _tell(self, position: int) -> None:
+        if self._progress is not None and position > self._told_bytes:
+            self._progress(position - self._told_bytes)
+            self._told_bytes = position
+
+
+class _Rest:
+    """What a `FileBody` does not leave out, as the body of one request."""
+
+    is_repeatable = False
+
+    def __init__(self, body: FileBody) -> None:
+        self.size_bytes = body.rest_bytes
+        self.portions = body.portions
 
 
 class UploadCalls(Caller):
     """Calls about uploads."""
 
     @stream
-    def list_uploads(self) -> Emitting[Upload]:
-        """Iterate over the uploads, newest first."""
-        return self.pages("/v1/uploads", Upload)
+    def list_uploads(self, *, state: str | None = None, prefix: str = "") -> Emitting[Upload]:
+        """Iterate over the uploads, newest first; those of a state, or whose path begins so, if wished."""
+        return self.pages("/v1/uploads", Upload, {"state": state, "prefix": prefix or None})
 
     @call
     def show_upload(self, upload_id: str) -> Flow[Upload]:
@@ -92,8 +132,8 @@ class UploadCalls(Caller):
         return self.get(f"/v1/uploads/{segment(upload_id)}", Upload)
 
     @call
-    def cancel_upload(self, upload_id: str) -> Flow[None]:
-        """Give up an upload that has not arrived."""
+    def remove_upload(self, upload_id: str) -> Flow[None]:
+        """Give up an upload that has not arrived, or delete one that is not archived yet."""
         yield from self.change("DELETE", f"/v1/uploads/{segment(upload_id)}")
 
     @call
@@ -111,7 +151,7 @@ class UploadCalls(Caller):
             source: Its path here, or an open binary file.
             path: Its path there; the name of the file if left out.
             sha256: Its digest, hexadecimal, if it is known: the service refuses anything else.
-            progress: Told of bytes that were sent.
+            progress: Told of bytes that were sent, once of each.
 
         Raises:
             IntegrityError: The service received something else than what was read here.
@@ -120,25 +160,93 @@ class UploadCalls(Caller):
         if isinstance(source, str | bytes | os.PathLike):
             with open(source, "rb") as file:
                 name = os.path.basename(os.fsencode(source)) if path is None else path
-                return (yield from self._put(file, name, sha256, progress))
+                return (yield from self._bring(file, name, sha256, progress))
         if path is None:
             raise UsageError("an open file has no path: name the one that it gets there")
-        return (yield from self._put(source, path, sha256, progress))
+        return (yield from self._bring(source, path, sha256, progress))
 
-    def _put(
+    @call
+    def resume_upload(
+        self,
+        upload_id: str,
+        source: str | bytes | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+    ) -> Flow[Upload]:
+        """Bring the rest of a file whose upload was interrupted, maybe long ago and by another program.
+
+        Args:
+            upload_id: The upload, as `list_uploads(state="receiving")` tells it.
+            source: The same file's path here.
+            progress: Told of bytes that are there.
+
+        Raises:
+            IntegrityError: The service has received something else than this file.
+        """
+        with open(source, "rb") as file:
+            return (yield from self._bring_rest(upload_id, FileBody(file, progress)))
+
+    def _bring(
         self, file: BinaryIO, path: str | bytes, sha256: str, progress: Progress | None
     ) -> Flow[Upload]:
         body = FileBody(file, progress)
         if body.size_bytes is None:
             raise UsageError("expected a file that says how long it is, got a stream")
+        if body.size_bytes < RESUMABLE_BYTES:
+            return (yield from self._put(body, path, sha256))
+        metadata = [f"path {_base64(os.fsencode(path))}"]
+        if sha256:
+            metadata.append(f"sha256 {_base64(sha256.encode())}")
+        headers = {"upload-length": str(body.size_bytes), "upload-metadata": ",".join(metadata)}
+        answer = yield from self.send("POST", "/v1/tus/", headers=_TUS | headers)
+        upload_id = answer.headers.get("location", "").rpartition("/")[2]
+        return (yield from self._bring_rest(upload_id, body))
+
+    def _put(self, body: FileBody, path: str | bytes, sha256: str) -> Flow[Upload]:
         headers = {"content-type": "application/octet-stream"}
         if sha256:
             headers["x-sha256"] = sha256
         address = f"/v1/files/{quoted(path)}"
         answer = yield from self.send("PUT", address, body=body, headers=headers)
-        upload = decode(answer.body, Upload)
-        if upload.sha256 != body.sha256:
-            raise IntegrityError(
-                f"{upload.path}: the service received something else than what was read here (upload {upload.upload_id})"
-            )
-        return upload
+        return _same(decode(answer.body, Upload), body)
+
+    def _bring_rest(self, upload_id: str, body: FileBody) -> Flow[Upload]:
+        """Send what the service does not have, until it has everything."""
+        address = f"/v1/tus/{segment(upload_id)}"
+        failures = last = 0
+        while True:
+            answer = yield from self.send("HEAD", address, headers=_TUS)
+            offset = _offset(answer)
+            failures = 0 if offset > last else failures
+            last = offset
+            body.skip(offset)
+            headers = _TUS | _CHUNK | {"upload-offset": str(offset)}
+            try:
+                yield from self.send("PATCH", address, headers=headers, body=_Rest(body))
+                break
+            except (ConnectionFailedError, ApiServiceError, ApiConflictError):
+                failures += 1
+                if failures >= self._patience.attempts:
+                    raise
+            yield from sleep(self._patience.wait_s(failures, None))
+        upload = yield from self.get(f"/v1/uploads/{segment(upload_id)}", Upload)
+        return _same(upload, body)
+
+
+def _same(upload: Upload, body: FileBody) -> Upload:
+    if upload.sha256 != body.sha256:
+        raise IntegrityError(
+            f"{upload.path}: the service received something else than what was read here (upload {upload.upload_id})"
+        )
+    return upload
+
+
+def _offset(answer: Answer) -> int:
+    text = answer.headers.get("upload-offset", "")
+    if not (text.isascii() and text.isdigit()):
+        raise FormatError(f"expected an Upload-Offset from the service, got {text!r}")
+    return int(text)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
