@@ -12,7 +12,8 @@ from muniment import __version__
 from muniment.entrypoints.http.authentication import permission_of
 from muniment.entrypoints.http.problems import KINDS, MEDIA_TYPE, Problem
 
-_EXAMPLE = "example"
+_EXAMPLE, _ACCEPTS, _ALSO = "example", "accepts", "also"
+_BYTES = "application/octet-stream"
 _REFERENCE = "#/components/schemas/{name}"
 _UNSAFE = ("post", "put", "patch", "delete")
 
@@ -67,8 +68,25 @@ def description_of(app: Litestar) -> bytes:
     return msgspec.json.encode(schema)
 
 
+def accepts(media_type: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the option of a route that reads its body itself: of what type it is, and its JSON Schema; any bytes if left out."""
+    return {_ACCEPTS: (media_type, schema or {})}
+
+
+def also_answers(media_type: str) -> dict[str, Any]:
+    """Return the option of a route that can answer with text of another type as well."""
+    return {_ALSO: media_type}
+
+
 def _complete(method: str, operation: dict[str, Any], options: dict[str, Any]) -> None:
     """Say what holds for all routes of a method."""
+    _correct(operation)
+    if _ACCEPTS in options:
+        media_type, schema = options[_ACCEPTS]
+        operation["requestBody"] = {"content": {media_type: {"schema": schema}}}
+    if _ALSO in options:
+        text = {"schema": {"type": "string"}}
+        operation["responses"]["200"]["content"][options[_ALSO]] = text
     known = operation["responses"].keys()
     if not known & {"4XX", "default"}:  # else the route has errors of its own
         problems = {name: found for name, found in _problems().items() if name not in known}
@@ -85,6 +103,28 @@ def _complete(method: str, operation: dict[str, Any], options: dict[str, Any]) -
     if shown and shown["body"] is not None:
         for content in operation.get("requestBody", {}).get("content", {}).values():
             content["examples"] = {"example": {"value": shown["body"]}}
+
+
+def _correct(operation: dict[str, Any]) -> None:
+    """Correct what the framework says by itself, and is not so here."""
+    described = operation["responses"]
+    if "$ref" not in msgspec.json.encode(described.get("400", {})).decode():
+        described.pop("400", None)  # its own body of errors
+    for response in described.values():
+        _describe_body(response)
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "path":
+            parameter["schema"].pop("format", None)  # the rest of an address is no URI
+
+
+def _describe_body(response: dict[str, Any]) -> None:
+    """Say of an answer without a body that it has none, and of bytes that they can be of any type."""
+    content: dict[str, Any] = response.get("content", {})
+    if any(item["schema"] == {"type": "null"} for item in content.values()):
+        response.pop("content", None)
+    elif _BYTES in content:
+        content.pop(_BYTES)
+        content["*/*"] = {"schema": {}}
 
 
 _UNSAFE_FIELDS = [
