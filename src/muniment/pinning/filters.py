@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from muniment.pinning.model import PinStatus
+import msgspec
+
+from muniment.errors import UsageError
+from muniment.pinning.model import META_ENTRIES, PinStatus
 
 CIDS = 10
 END_MS = 1 << 48
@@ -75,3 +78,20 @@ class PinFilter:
 def fold(text: str) -> str:
     """Return a text without regard to case, and to how its accents are composed (Unicode, caseless matching D145)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+
+
+def meta_of(text: str | None) -> dict[str, str]:
+    """Read what is to be noted about pins, as a JSON object of strings.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if text is None:
+        return {}
+    try:
+        meta = msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"expected a JSON object of strings, got {text[:80]!r}: {error}") from None
+    if len(meta) > META_ENTRIES or "\0" in "".join([*meta, *meta.values()]):
+        raise UsageError(f"expected at most {META_ENTRIES} entries, without NUL")
+    return meta

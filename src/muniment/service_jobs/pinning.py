@@ -2,21 +2,48 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
+from muniment.accounts.organizations import Act
 from muniment.errors import FormatError, NotFoundError, UsageError
 from muniment.jobs.backoff import Backoff
 from muniment.jobs.handlers import Handlers
 from muniment.jobs.model import PermanentFailureError
+from muniment.jobs.ports import Within
 from muniment.jobs.run import Run
 from muniment.pinning.model import parse_cid
 from muniment.pinning.ports import ContentUnavailableError, PinEngine, PinStore
+from muniment.service_jobs.acting import act_of
 
-PIN, UNPIN = "pin", "unpin"
+PIN, UNPIN, BATCH, PRUNE = "pin", "unpin", "batch", "prune-batches"
+
+BATCHES_KEPT_S = 7 * 86_400
+"""How long the results of a batch's items are kept."""
+
+_ITEMS_AT_ONCE = 100
 
 _BACKOFF = Backoff(base_s=10, cap_s=3_600)
 _UNPIN_BACKOFF = Backoff(base_s=1, cap_s=300)
 _PERMANENT = (PermanentFailureError, UsageError, FormatError, NotFoundError)
+
+
+class Batches(Protocol):
+    """What batches need of a database."""
+
+    def apply(
+        self, statements: Within, act: Act, batch_id: str, after: int, until: int
+    ) -> dict[str, int]:
+        """Do some items in a transaction; returns how many were done, and how many failed."""
+
+    def apply_all(self, statements: Within, act: Act, batch_id: str) -> dict[str, int]:
+        """Do all items in a transaction; raises `UsageError` if one cannot be done."""
+
+    def fail_all(self, organization_id: str, batch_id: str, detail: str) -> None:
+        """Note that nothing was done."""
+
+    def prune(self, before_ms: int) -> int:
+        """Remove batches from before a time, milliseconds since 1970, and return how many."""
 
 
 class Pinning:
@@ -24,6 +51,7 @@ class Pinning:
 
     Args:
         store: The pins.
+        batches: Changes of many of them.
         engine: What keeps their content.
         patience_s: For how long content is looked for that nobody has, counted from when it was wanted.
         clock: The time in seconds since 1970.
@@ -32,11 +60,13 @@ class Pinning:
     def __init__(
         self,
         store: PinStore,
+        batches: Batches,
         engine: PinEngine,
         patience_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._batches = batches
         self._engine = engine
         self._patience_s = patience_s
         self._clock = clock
@@ -45,6 +75,8 @@ class Pinning:
         """Add the handlers."""
         handlers.add(PIN, self.pin, backoff=_BACKOFF, permanent=_PERMANENT)
         handlers.add(UNPIN, self.unpin, backoff=_UNPIN_BACKOFF)
+        handlers.add(BATCH, self.batch, permanent=_PERMANENT)
+        handlers.add(PRUNE, self.prune)
 
     def pin(self, run: Run) -> dict[str, Any]:
         """Bring the content of a pin here, and keep it. What came stays when an attempt fails, and the next one goes on from there."""
@@ -86,3 +118,35 @@ class Pinning:
             organization_id, cid, lambda: self._store.is_wanted(organization_id, key)
         )
         return {"released": released}
+
+    def batch(self, run: Run) -> dict[str, int]:
+        """Do the items of a batch: all or none, or some at a time, so that another worker goes on where this one ends."""
+        payload, act = run.job.payload, act_of(run)
+        batch_id, count = payload["batch_id"], payload["items"]
+        if payload["atomic"]:
+            return self._batch_at_once(run, act, batch_id)
+        done = 0
+        for after in range(0, count, _ITEMS_AT_ONCE):
+            until = min(count, after + _ITEMS_AT_ONCE)
+            result = run.transact(
+                f"items up to {until}",
+                partial(self._batches.apply, act=act, batch_id=batch_id, after=after, until=until),
+            )
+            done += result["done"]
+            run.progress("changing pins", until, count, "items")
+        return {"done": done, "failed": count - done}
+
+    def prune(self, run: Run) -> dict[str, int]:
+        """Forget what became of old batches."""
+        run.check()
+        return {"batches": self._batches.prune(int((self._clock() - BATCHES_KEPT_S) * 1000))}
+
+    def _batch_at_once(self, run: Run, act: Act, batch_id: str) -> dict[str, int]:
+        try:
+            result = run.transact(
+                "items", partial(self._batches.apply_all, act=act, batch_id=batch_id)
+            )
+        except UsageError as error:
+            self._batches.fail_all(act.organization_id, batch_id, str(error))
+            raise
+        return {"done": result["done"], "failed": 0}

@@ -26,8 +26,9 @@ SERVICE_MIGRATIONS: Steps = (
     (*idempotency.TABLES, *rate_limits.TABLES),
     stored_commits.TABLES,
     uploads.RESUMABLE,
-    (*pin_rows.TABLES, *pin_batches.TABLES),
+    pin_rows.TABLES,
     workers.TABLES,
+    pin_batches.TABLES,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

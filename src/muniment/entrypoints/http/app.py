@@ -25,6 +25,7 @@ from muniment.entrypoints.http.routes import (
     multipart,
     operations,
     organization,
+    pins,
     status,
     tus,
     uploads,
@@ -42,6 +43,7 @@ ROUTERS = [
     files.router,
     operations.router,
     status.router,
+    pins.router,
     events.router,
     description.router,
 ]

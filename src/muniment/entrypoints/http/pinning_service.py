@@ -16,12 +16,11 @@ from muniment.accounts.principals import Principal
 from muniment.bootstrap_service import Service
 from muniment.content import multiaddr
 from muniment.entrypoints.http.authentication import needs
-from muniment.entrypoints.http.problems import FieldProblem, Problem, problem_of
+from muniment.entrypoints.http.problems import KINDS, FieldProblem, Problem, problem_of
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.errors import UsageError
-from muniment.pinning.filters import CIDS, END_MS, Match, PinFilter
+from muniment.pinning.filters import CIDS, END_MS, Match, PinFilter, meta_of
 from muniment.pinning.model import (
-    META_CHARS,
     META_ENTRIES,
     NAME_CHARS,
     ORIGINS,
@@ -46,7 +45,7 @@ _REASONS = {
 _STATUSES = {"quota-exceeded": 409}
 
 Origin = Annotated[str, msgspec.Meta(max_length=multiaddr.MAX_CHARS)]
-Filter = Annotated[str, Parameter(max_length=8_192)]
+Filter = Annotated[str | None, Parameter(max_length=8_192)]
 
 
 Respond = Callable[[Request[Any, Any, Any], Exception], Response[bytes]]
@@ -94,30 +93,24 @@ class PinResults(msgspec.Struct):
 
 _FAILURES = {
     status: ResponseSpec(Failure, generate_examples=False, description=text)
-    for status, text in (
-        (400, "The request makes no sense."),
-        (401, "The API key is missing or not valid."),
-        (403, "The API key may not do that."),
-        (404, "There is no such pin."),
-        (429, "There were too many requests."),
-    )
+    for status, text in ({kind.status: kind.title for kind in KINDS.values()}).items()
 }
-_FAILURES_OF_LISTS = {status: spec for status, spec in _FAILURES.items() if status != 404}
+"""Every error of these routes has this one body."""
 
 
-@get("/pins", opt=needs(Permission.PINS_READ), sync_to_thread=True, responses=_FAILURES_OF_LISTS)
+@get("/pins", opt=needs(Permission.PINS_READ), sync_to_thread=True, responses=_FAILURES)
 def list_pins(
     request: HttpRequest,
     service: Service,
     principal: Principal,
-    cid: Filter | None = None,
-    name: Annotated[str, Parameter(max_length=NAME_CHARS)] | None = None,
+    cid: Filter = None,
+    name: Annotated[str | None, Parameter(max_length=NAME_CHARS)] = None,
     match: Match = Match.EXACT,
-    status: Filter | None = None,
-    before: Filter | None = None,
-    after: Filter | None = None,
+    status: Filter = None,
+    before: Filter = None,
+    after: Filter = None,
     limit: Annotated[int, Parameter(ge=1, le=_LIMIT_MAX)] = _LIMIT_DEFAULT,
-    meta: Filter | None = None,
+    meta: Filter = None,
 ) -> PinResults:
     """List pins, newest first; without `status`, those that are pinned, and by name those in any state."""
     wanted = PinFilter(
@@ -125,7 +118,7 @@ def list_pins(
         cid_keys=_cid_keys(cid),
         name=name,
         match=match,
-        meta=_meta(meta),
+        meta=meta_of(meta),
         before_ms=END_MS if before is None else min(END_MS, first_ms_not_before(before)),
         after_ms=-1 if after is None else max(-1, last_ms_not_after(after)),
     )
@@ -142,7 +135,7 @@ def list_pins(
     opt=needs(Permission.PINS_WRITE),
     sync_to_thread=True,
     status_code=202,
-    responses=_FAILURES_OF_LISTS,
+    responses=_FAILURES,
 )
 def add_pin(
     request: HttpRequest, service: Service, principal: Principal, data: PinBody
@@ -190,10 +183,10 @@ def replace_pin(
 )
 def remove_pin(
     request: HttpRequest, service: Service, principal: Principal, requestid: str
-) -> Response[bytes]:
+) -> Response[None]:
     """Remove a pin."""
     service.pins.remove(act_of(request, principal), requestid)
-    return Response(b"", status_code=202)
+    return Response(None, status_code=202)
 
 
 def failure_of(problem: Problem) -> tuple[int, Failure]:
@@ -292,22 +285,6 @@ def _cid_keys(text: str | None) -> tuple[bytes, ...]:
     if len(words) > CIDS:
         raise UsageError(f"cid: expected at most {CIDS}, got {len(words)}")
     return tuple(dict.fromkeys(parse_cid(word).to_v1().raw for word in words))
-
-
-def _meta(text: str | None) -> dict[str, str]:
-    if text is None:
-        return {}
-    try:
-        meta = msgspec.json.decode(text, type=dict[str, str])
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"meta: expected a JSON object of strings: {error}") from None
-    if (
-        len(meta) > META_ENTRIES
-        or len(text) > META_CHARS
-        or "\0" in "".join([*meta, *meta.values()])
-    ):
-        raise UsageError(f"meta: expected at most {META_ENTRIES} entries, without NUL")
-    return meta
 
 
 def _without_path(url: str) -> str:

@@ -173,6 +173,8 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
         case HTTPException():
             kind = KINDS[_STATUS_CODES.get(error.status_code, "bad-request")]
             headers, detail = dict(error.headers or {}), error.detail
+        case RecursionError() if "deserializing" in detail:  # msgspec's, where a body is hostile
+            kind, detail = KINDS["bad-request"], "the body is nested too deeply"
         case OSError() if error.errno in _FULL:
             kind = KINDS["storage-full"]
             detail = "the disk of the service is full; nothing that was acknowledged is lost"
