@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from resource import struct_rusage
+from resource import RUSAGE_SELF, getrusage, struct_rusage
 from typing import Self
 
 MB = 1_000_000
@@ -91,8 +91,11 @@ def measure(
         tail = log.read_text("utf-8", "replace")[-LOG_TAIL_CHARACTERS:].strip()
         raise CommandFailedError(f"{' '.join(command)}: exit code {process.returncode}\n{tail}")
     largest_bytes = max(usage.ru_maxrss for usage in usages) * 1024
-    # The sampler can miss a short command; of a single process the kernel knows the true peak.
-    peak_bytes = largest_bytes if memory.most_processes <= 1 else memory.peak_bytes
+    # The sampler can miss a short command; of a single process the kernel knows the true peak, unless it is below our own,
+    # which a child has from its first moment, before it becomes the command.
+    own_bytes = getrusage(RUSAGE_SELF).ru_maxrss * 1024
+    is_known = memory.most_processes <= 1 and largest_bytes > own_bytes
+    peak_bytes = largest_bytes if is_known else memory.peak_bytes
     cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     return Cost(wall_s, cpu_s, peak_bytes / MB, largest_bytes / MB)
 
