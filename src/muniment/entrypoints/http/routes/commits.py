@@ -117,7 +117,7 @@ def show_commit(service: Service, principal: Principal, commit_id: str) -> Commi
     "/commits/{commit_id:str}/documents/{name:str}",
     opt=needs(Permission.ARCHIVE_READ),
     sync_to_thread=True,
-    media_type="application/octet-stream",
+    media_type="*/*",
 )
 def show_document(
     service: Service, principal: Principal, commit_id: str, name: str

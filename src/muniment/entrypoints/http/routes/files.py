@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, Router, get, head, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter, QueryParameter
 from litestar.response import Stream
 
@@ -37,6 +38,7 @@ from muniment.tasks.downloads import BUNDLERS, ZIP_FILES_MAX, Entry, content
 from muniment.tasks.proofs import prove
 
 _NS = 1_000_000_000
+_ANY = "*/*"
 _DIGEST = "^(blake3:[0-9a-f]{64})?$"
 
 Limit = Annotated[int, Parameter(ge=1, le=PAGE_MAX)]
@@ -152,7 +154,11 @@ def show_file(service: Service, principal: Principal, commit_id: str, leaf: Leaf
 @get(
     "/commits/{commit_id:str}/files/{leaf:int}/content",
     opt=needs(Permission.FILES_READ),
-    media_type="application/octet-stream",
+    media_type=_ANY,
+    responses={
+        206: ResponseSpec(bytes, description="The range that was asked for", media_type=_ANY),
+        304: ResponseSpec(None, description="The client has it already"),
+    },
 )
 async def get_content(
     request: HttpRequest, service: Service, principal: Principal, commit_id: str, leaf: Leaf
@@ -164,7 +170,9 @@ async def get_content(
     file = await asyncio.to_thread(_file_with_content, service, principal, commit_id, leaf)
     etag, headers = _content_headers(service, principal, file)
     if is_known(request, etag):
-        return Response(b"", status_code=304, headers=headers)
+        return Response(
+            b"", status_code=304, headers=headers, media_type=safe_media_type(file.media_type)
+        )
     size = file.scanned.size
     part = wanted_range(request, size, etag) if size else None
     start, end = part or (0, size)
@@ -173,10 +181,12 @@ async def get_content(
         headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
     archive = service.archives.get(principal.organization_id)
     pieces = content(archive, service.keyrings, file, start, end)
-    media_type = safe_media_type(file.media_type)
     try:
         return await stream(
-            pieces, headers, media_type=media_type, status_code=206 if part else 200
+            pieces,
+            headers,
+            media_type=safe_media_type(file.media_type),
+            status_code=206 if part else 200,
         )
     except KeyUnavailableError as error:
         raise ProblemError("gone", str(error)) from error
@@ -217,7 +227,7 @@ def show_proof(
     "/restore",
     opt=needs(Permission.FILES_READ),
     status_code=200,
-    media_type="application/octet-stream",
+    media_type=_ANY,
 )
 async def restore(
     request: HttpRequest, service: Service, principal: Principal, data: Restoration
