@@ -6,6 +6,7 @@ import os
 import pytest
 
 from muniment.client import Client
+from muniment.content.cid import CID, RAW
 from muniment.entrypoints.cli.answers import ANSWERS, COMMIT
 from muniment.entrypoints.cli.remote import ANYWHERE, FORMS
 from muniment.entrypoints.cli.root import COMMANDS
@@ -201,3 +202,19 @@ def test_every_form_belongs_to_a_command():
     assert set(FORMS) <= set(ANSWERS)
     assert {name.partition(" ")[0] for name in FORMS} <= set(COMMANDS)
     assert not ANYWHERE & set(FORMS)
+
+
+def test_pins(full, service):
+    with Client(service.url, (full.folder / "key").read_text().strip()) as client:
+        (commit, *_others) = client.list_commits()
+    cid = str(CID.of(RAW, b"nobody has this"))
+    assert full.json("content", "pins") == {"pins": []}
+    full.run("content", "unpin", cid, code=3)
+    full.run("content", "pin", f"/ipfs/{cid}/folder", code=2)
+    full.run("content", "pin", "nonsense", code=2)
+    with Client(service.url, (full.folder / "key").read_text().strip()) as client:
+        client.add_pin(cid, name="waits")
+        assert [pin.pin.name for pin in client.list_pins(name="waits")] == ["waits"]
+    assert full.json("content", "unpin", cid) == {"unpinned": [cid]}
+    full.run("content", "pin", commit.commit_cid, "--name", "a commit")
+    assert full.json("content", "pins")["pins"] == [{"cid": commit.commit_cid, "name": "a commit"}]

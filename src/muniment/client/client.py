@@ -20,6 +20,22 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
+class Readiness(msgspec.Struct, frozen=True):
+    """What a service can do.
+
+    Attributes:
+        status: `ready`, or `degraded`: it answers, and something is wrong.
+        database: `ok`.
+        disk: `ok`, or `low`: little more is taken in.
+        workers: `ok`, or `none`: nobody does background work.
+    """
+
+    status: str
+    database: str
+    disk: str
+    workers: str
+
+
 class Calls(
     OrganizationCalls,
     UploadCalls,
@@ -37,9 +53,9 @@ class Calls(
         return self.get("/livez", Health)
 
     @call
-    def ready(self) -> Flow[Health]:
+    def ready(self) -> Flow[Readiness]:
         """Ask whether the service can work."""
-        return self.get("/readyz", Health)
+        return self.get("/readyz", Readiness)
 
 
 class Client(Calls, Sync):

@@ -14,6 +14,9 @@ FORMS = {
     "verify": "checking.verify",
     "restore": "restoring.restore",
     "ots upgrade": "checking.upgrade",
+    "content pin": "pins.pin",
+    "content unpin": "pins.unpin",
+    "content pins": "pins.pins",
 }
 """Module and function of every command that works on a service; the function takes the session and the command's parameters."""
 

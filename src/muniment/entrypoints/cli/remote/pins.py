@@ -1,0 +1,81 @@
+"""`muniment content pin`, `unpin` and `pins` on a service, which fetches what it does not have."""
+
+from pathlib import Path
+
+from muniment.content.cid import CID
+from muniment.entrypoints.cli.content_targets import parse_cid
+from muniment.entrypoints.cli.remote import refuse
+from muniment.entrypoints.cli.remote.connecting import connect
+from muniment.entrypoints.cli.session import Session
+from muniment.errors import NotFoundError, UsageError
+from muniment.text import count, plain, size
+
+
+def pin(
+    session: Session,
+    paths: tuple[str, ...],
+    *,
+    name: str | None,
+    allow_incomplete: bool,
+    folder: Path | None,
+) -> None:
+    """Have DAGs fetched and kept, and wait until they are."""
+    refuse({"--allow-incomplete": allow_incomplete, "--store": folder})
+    roots = [_root(path) for path in paths]
+    pinned = []
+    with connect(session) as client:
+        begun = [client.add_pin(str(root), name=name) for root in roots]
+        for pin in begun:
+            done = client.wait_for_pin(pin)
+            dag_bytes = int(done.info.get("dag_size", "0"))
+            session.say(f"{done.pin.cid}  {size(dag_bytes)}")
+            pinned.append(
+                {
+                    "cid": done.pin.cid,
+                    "complete": True,
+                    "blocks": None,
+                    "dag_bytes": dag_bytes,
+                    "missing_blocks": 0,
+                    "first_missing": None,
+                }
+            )
+    session.answer({"pinned": pinned})
+
+
+def unpin(session: Session, cids: tuple[str, ...], *, folder: Path | None) -> None:
+    """Let go of pinned DAGs."""
+    refuse({"--store": folder})
+    roots = [parse_cid(text) for text in cids]
+    with connect(session) as client:
+        found = {root: list(client.list_pins(cids=[str(root)])) for root in roots}
+        for root, pins in found.items():  # all or none
+            if not pins:
+                raise NotFoundError(f"{root} is not pinned: `muniment content pins` lists what is")
+        for pins in found.values():
+            for pin in pins:
+                client.remove_pin(pin.requestid)
+    session.say(f"{count(len(roots), 'pin')} removed.")
+    session.answer({"unpinned": [str(root) for root in roots]})
+
+
+def pins(session: Session, *, folder: Path | None) -> None:
+    """List what is pinned."""
+    refuse({"--store": folder})
+    listed = []
+    with connect(session) as client:
+        for pin in client.list_pins(statuses=["pinned"]):
+            session.say(f"{pin.pin.cid}  {pin.pin.name or ''}".rstrip())
+            listed.append({"cid": plain(pin.pin.cid), "name": plain(pin.pin.name or "")})
+    session.answer({"pins": listed})
+
+
+def _root(path: str) -> CID:
+    """Return the CID that a path begins with, which has to be all of it.
+
+    Raises:
+        UsageError: It leads further.
+    """
+    text, _slash, rest = path.removeprefix("/ipfs/").strip("/").partition("/")
+    if rest:
+        raise UsageError(f"{path}: a service pins whole DAGs: name the CID itself")
+    return parse_cid(text)
