@@ -97,6 +97,14 @@ _DIALECTS = {
 }
 
 
+class DatabaseUnavailableError(errors.MunimentError):
+    """The database cannot be reached, or cannot answer now; nothing was changed."""
+
+
+class DatabaseFullError(errors.MunimentError):
+    """The disk of the database is full; nothing was changed."""
+
+
 class Database:
     """An open database: transactions, and errors in our own words."""
 
@@ -113,7 +121,9 @@ class Database:
         Raises:
             ConflictError: Another writer held the database for longer than `BUSY_TIMEOUT_S`.
             IntegrityError: The database is damaged.
-            MunimentError: The database cannot be read or written.
+            DatabaseFullError: Its disk is full.
+            DatabaseUnavailableError: It cannot be reached.
+            MunimentError: It cannot be read or written.
         """
         try:
             with self._turns if write else nullcontext(), self._engine.connect() as connection:
@@ -245,6 +255,10 @@ def _translated(error: DBAPIError, name: str) -> errors.MunimentError:
     )
     if isinstance(error, OperationalError) and "locked" in reason:
         return _locked(name)
+    if "is full" in reason or "No space left on device" in reason:
+        return DatabaseFullError(
+            f"{name} cannot be written: {reason}; free some space and run again"
+        )
     if isinstance(error, IntegrityError):
         return errors.ConflictError(f"{name} refused a change: {reason}")
     if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
@@ -252,4 +266,4 @@ def _translated(error: DBAPIError, name: str) -> errors.MunimentError:
             f"{name} is damaged or no Muniment database ({reason}); the archive itself is safe:"
             " move the file away and run `muniment rebuild`"
         )
-    return errors.MunimentError(f"{name} failed: {reason}")
+    return DatabaseUnavailableError(f"{name} failed: {reason}")

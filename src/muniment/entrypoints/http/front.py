@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from litestar import Litestar, Request, Response
@@ -32,6 +33,9 @@ QUERY_FIELDS_MAX = 200
 HEADER_BYTES_MAX = 32 * 1024
 HEADER_FIELDS_MAX = 100
 
+THREADS = 32
+"""Threads of one process in which handlers run: most of them wait for the disk or the database."""
+
 SECURITY = {
     "cache-control": "private, no-cache",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -60,6 +64,7 @@ class Front:
         self._stall_s = settings.stall_timeout_s
         self._clients = Clients(trusted_proxies=parse_networks(settings.trusted_proxies))
         self._streams = streams
+        self._has_threads = False
 
     def stop(self) -> None:
         """End what would go on without end: the streams of events."""
@@ -71,6 +76,10 @@ class Front:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
+        if not self._has_threads:
+            self._has_threads = True
+            threads = ThreadPoolExecutor(THREADS, "request")
+            asyncio.get_running_loop().set_default_executor(threads)
         request_id = identify(scope, self._clients.of(scope))
         scope["state"] |= {"path": scope["path"], "headers": {HEADER: request_id}}
         if self.scheme:

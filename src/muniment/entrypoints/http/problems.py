@@ -16,6 +16,7 @@ from muniment import errors
 from muniment.accounts.events import EventsGoneError
 from muniment.accounts.principals import AuthenticationError, PermissionDeniedError
 from muniment.accounts.quotas import QuotaExceededError
+from muniment.adapters.sql.engine import DatabaseFullError, DatabaseUnavailableError
 from muniment.uploads.digests import ChecksumError
 from muniment.uploads.ports import BusyUploadError, PathExistsError, StorageFullError
 
@@ -84,6 +85,8 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (PathExistsError, "precondition-failed"),
     (StorageFullError, "storage-full"),
     (EventsGoneError, "gone"),
+    (DatabaseFullError, "storage-full"),
+    (DatabaseUnavailableError, "unavailable"),
     (errors.UsageError, "bad-request"),
     (errors.NotFoundError, "not-found"),
     (errors.FormatError, "bad-request"),
@@ -184,6 +187,9 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
     if kind.code == "internal":
         _log.error("unexpected error, which is a defect in Muniment", exc_info=error)
         detail = "the service failed to answer"
+    if isinstance(error, DatabaseUnavailableError):
+        _log.error("%s", error)
+        detail, headers = "the database cannot be reached: try again", {"retry-after": "5"}
     if kind.code == "unauthenticated":
         headers = headers | {"www-authenticate": 'Bearer realm="muniment"'}
     title = kind.title

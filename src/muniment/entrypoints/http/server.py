@@ -14,6 +14,10 @@ from muniment.entrypoints.serving.server import Listen, serve
 __all__ = ["Listen", "ServiceProcesses"]
 
 
+STOP_TIMEOUT_S = 45.0
+"""What a process has to end in: its requests first, then the jobs that it works on, which give themselves back."""
+
+
 class ServiceProcesses:
     """Runs a service.
 
@@ -38,7 +42,7 @@ class ServiceProcesses:
             self._service() as service
         ):  # settings, schema and what a killed run left, once for all
             service.recover_uploads()
-        serve(self._open, listen, on_ready, self._processes)
+        serve(self._open, listen, on_ready, self._processes, STOP_TIMEOUT_S)
 
     def work(self, on_ready: Callable[[], None]) -> None:
         """Work, and answer nothing, until SIGINT or SIGTERM."""
