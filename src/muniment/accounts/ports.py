@@ -1,6 +1,6 @@
 """What accounts need of a database. Every change is written together with its entry in the audit log, or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from muniment.accounts.api_keys import ApiKey
@@ -39,16 +39,20 @@ class AccountStore(Protocol):
     def members(self, organization_id: str) -> list[Member]:
         """Return the members by id."""
 
-    def set_role(self, act: Act, member_id: str, role: Role) -> Member:
-        """Change what a member, and with it every key of theirs, may do.
+    def set_role(
+        self, act: Act, member_id: str, role: Role, check: Callable[[Member], None] | None = None
+    ) -> Member:
+        """Change what a member, and with it every key of theirs, may do; unless `check` raises at the sight of the member.
 
         Raises:
             NotFoundError: There is no such member.
             ConflictError: It is the last owner.
         """
 
-    def remove_member(self, act: Act, member_id: str) -> None:
-        """Remove a member, and revoke every key of theirs.
+    def remove_member(
+        self, act: Act, member_id: str, check: Callable[[Member], None] | None = None
+    ) -> None:
+        """Remove a member, and revoke every key of theirs; unless `check` raises at the sight of the member.
 
         Raises:
             NotFoundError: There is no such member.
@@ -56,7 +60,12 @@ class AccountStore(Protocol):
         """
 
     def add_key(self, act: Act, key: ApiKey) -> None:
-        """Add a key."""
+        """Add a key. That of a member has the member's role, always.
+
+        Raises:
+            NotFoundError: There is no such member.
+            ConflictError: The role is not the member's.
+        """
 
     def find_key(self, key_id: str) -> ApiKey | None:
         """Return the key of any organisation: only for authentication."""
@@ -72,7 +81,12 @@ class AccountStore(Protocol):
         """Return the keys, newest first; those revoked or expired as well."""
 
     def rotate_key(self, act: Act, key_id: str, new: ApiKey, *, ends_at: int) -> None:
-        """Add a key in the place of one that goes on working until `ends_at`, seconds since 1970."""
+        """Add a key in the place of one that goes on working until `ends_at`, seconds since 1970.
+
+        Raises:
+            NotFoundError: The organisation has no such key.
+            ConflictError: It is revoked, expired or used up: nothing that was ended comes back.
+        """
 
     def revoke_key(self, act: Act, key_id: str) -> None:
         """Revoke a key at once.

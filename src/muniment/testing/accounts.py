@@ -11,6 +11,7 @@ from muniment.accounts.audit import verify_chain
 from muniment.accounts.organizations import Act, Member, Organization
 from muniment.accounts.permissions import Permission, Role
 from muniment.accounts.ports import AccountStore
+from muniment.accounts.principals import PermissionDeniedError
 from muniment.accounts.quotas import Amount, Quota, QuotaExceededError
 from muniment.errors import ConflictError, MunimentError, NotFoundError
 
@@ -101,6 +102,16 @@ def check_rotation(store: AccountStore) -> None:
         assert store.key("example", key_id).is_usable_at(NOW)
     store.revoke_key(act(at=NOW + 1), old.key_id)
     assert not store.key("example", old.key_id).is_usable_at(NOW + 1)
+    used_up = new_key(store, max_uses=1)
+    store.use_key(used_up, NOW)
+    for ended in (old, short, used_up):  # nothing that was ended comes back
+        copy = replace(ended, key_id=new_token(os.urandom)[1])
+        refuses(
+            ConflictError,
+            lambda key_id, new: store.rotate_key(act(at=NOW + 4), key_id, new, ends_at=NOW + 90),
+            ended.key_id,
+            copy,
+        )
 
 
 def check_members(store: AccountStore) -> None:
@@ -114,6 +125,15 @@ def check_members(store: AccountStore) -> None:
     refuses(ConflictError, store.set_role, act(), "o", Role.ADMIN)
     refuses(ConflictError, store.remove_member, act(), "o")
     refuses(NotFoundError, store.set_role, act(), "z", Role.OWNER)
+    refuses(NotFoundError, lambda: new_key(store, member_id="z"))
+    refuses(ConflictError, lambda: new_key(store, member_id="a", role=Role.OWNER))
+
+    def spare(member: Member) -> None:
+        raise PermissionDeniedError(f"{member.member_id} is spared")
+
+    refuses(PermissionDeniedError, store.set_role, act(), "a", Role.AUDITOR, spare)
+    refuses(PermissionDeniedError, store.remove_member, act(), "a", spare)
+    assert store.members("example")[0].role is Role.READER
     store.remove_member(act(), "a")
     assert store.key("example", key.key_id).revoked_at == NOW
     assert [member.member_id for member in store.members("example")] == ["o"]

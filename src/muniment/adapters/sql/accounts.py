@@ -3,7 +3,7 @@
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from muniment.accounts.api_keys import ApiKey
 from muniment.accounts.audit import AuditEntry
@@ -154,10 +154,12 @@ class SqlAccounts(SqlStore):
             )
             return [_member(row) for row in rows]
 
-    def set_role(self, act: Act, member_id: str, role: Role) -> Member:
+    def set_role(
+        self, act: Act, member_id: str, role: Role, check: Callable[[Member], None] | None = None
+    ) -> Member:
         """See `AccountStore.set_role`."""
         with self._writing() as statements:
-            before = _found_member(statements, act, member_id)
+            before = _member_to_change(statements, act, member_id, check)
             if role is not Role.OWNER:
                 _check_owners(statements, act, before)
             where = (act.organization_id, member_id)
@@ -175,10 +177,12 @@ class SqlAccounts(SqlStore):
             _note(statements, act, "member.role_changed", f"member:{member_id}", *change)
             return _found_member(statements, act, member_id)
 
-    def remove_member(self, act: Act, member_id: str) -> None:
+    def remove_member(
+        self, act: Act, member_id: str, check: Callable[[Member], None] | None = None
+    ) -> None:
         """See `AccountStore.remove_member`."""
         with self._writing() as statements:
-            member = _found_member(statements, act, member_id)
+            member = _member_to_change(statements, act, member_id, check)
             _check_owners(statements, act, member)
             where = (act.organization_id, member_id)
             statements.run(
@@ -197,6 +201,12 @@ class SqlAccounts(SqlStore):
     def add_key(self, act: Act, key: ApiKey) -> None:
         """See `AccountStore.add_key`."""
         with self._writing() as statements:
+            if key.member_id:
+                member = _found_member(statements, act, key.member_id)
+                if member.role is not key.role:
+                    raise ConflictError(
+                        f"expected the role of the member, which is {member.role}, got {key.role}"
+                    )
             _insert_key(statements, key)
             _note(statements, act, "key.created", f"key:{key.key_id}", after=_key_fields(key))
 
@@ -223,9 +233,16 @@ class SqlAccounts(SqlStore):
     def rotate_key(self, act: Act, key_id: str, new: ApiKey, *, ends_at: int) -> None:
         """See `AccountStore.rotate_key`."""
         with self._writing() as statements:
-            old = _found_key(statements, act.organization_id, key_id)
+            old = _found_key(statements, act.organization_id, key_id, lock=True)
+            if not old.is_usable_at(act.at):
+                raise ConflictError(f"the key {key_id} is no good any more: make a new one")
             ends_at = min(ends_at, old.expires_at or ends_at)
-            statements.run("UPDATE api_keys SET expires_at = ? WHERE key_id = ?", ends_at, key_id)
+            statements.run(
+                "UPDATE api_keys SET expires_at = ? WHERE organization_id = ? AND key_id = ?",
+                ends_at,
+                act.organization_id,
+                key_id,
+            )
             _insert_key(statements, new)
             _note(
                 statements,
@@ -239,10 +256,15 @@ class SqlAccounts(SqlStore):
     def revoke_key(self, act: Act, key_id: str) -> None:
         """See `AccountStore.revoke_key`."""
         with self._writing() as statements:
-            key = _found_key(statements, act.organization_id, key_id)
+            key = _found_key(statements, act.organization_id, key_id, lock=True)
             if key.revoked_at is not None:
                 return
-            statements.run("UPDATE api_keys SET revoked_at = ? WHERE key_id = ?", act.at, key_id)
+            statements.run(
+                "UPDATE api_keys SET revoked_at = ? WHERE organization_id = ? AND key_id = ?",
+                act.at,
+                act.organization_id,
+                key_id,
+            )
             change: tuple[Fields, Fields] = {"revoked_at": None}, {"revoked_at": act.at}
             _note(statements, act, "key.revoked", f"key:{key_id}", *change)
 
@@ -369,6 +391,17 @@ def _organization(row: Row) -> Organization:
     )
 
 
+def _member_to_change(
+    statements: Statements, act: Act, member_id: str, check: Callable[[Member], None] | None
+) -> Member:
+    # Who changes members of the same organisation waits here: else two of them could each wait for the other's owner.
+    _found_organization(statements, act.organization_id, lock=True)
+    member = _found_member(statements, act, member_id)
+    if check is not None:
+        check(member)
+    return member
+
+
 def _found_member(statements: Statements, act: Act, member_id: str) -> Member:
     rows = statements.rows(
         f"{_MEMBER} WHERE organization_id = ? AND member_id = ? {{lock}}",
@@ -398,9 +431,12 @@ def _check_owners(statements: Statements, act: Act, member: Member) -> None:
         raise ConflictError("an organisation keeps at least one owner: make another one first")
 
 
-def _found_key(statements: Statements, organization_id: str, key_id: str) -> ApiKey:
+def _found_key(
+    statements: Statements, organization_id: str, key_id: str, *, lock: bool = False
+) -> ApiKey:
+    locking = " {lock}" if lock else ""
     rows = statements.rows(
-        f"{_KEY} WHERE organization_id = ? AND key_id = ?", organization_id, key_id
+        f"{_KEY} WHERE organization_id = ? AND key_id = ?{locking}", organization_id, key_id
     )
     if not rows:
         raise NotFoundError(f"there is no key {key_id!r}")

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -143,7 +144,8 @@ def change_member(
 ) -> MemberView:
     """Change what a member, and every key of theirs, may do."""
     _check_role(principal, data.role)
-    member = service.accounts.set_role(act_of(request, principal), member_id, data.role)
+    act = act_of(request, principal)
+    member = service.accounts.set_role(act, member_id, data.role, _above_none(principal))
     return _member_view(member)
 
 
@@ -152,7 +154,7 @@ def remove_member(
     request: HttpRequest, service: Service, principal: Principal, member_id: str
 ) -> None:
     """Remove a member and revoke every key of theirs."""
-    service.accounts.remove_member(act_of(request, principal), member_id)
+    service.accounts.remove_member(act_of(request, principal), member_id, _above_none(principal))
 
 
 @get("/keys", opt=needs(Permission.KEYS_READ), sync_to_thread=True)
@@ -208,7 +210,7 @@ def rotate_key(
         digest,
         now,
         old.expires_at,
-        old.max_uses,
+        None if old.max_uses is None else max(1, old.max_uses - old.uses),
         member_id=old.member_id,
     )
     act = act_of(request, principal)
@@ -262,7 +264,14 @@ def _check_role(principal: Principal, role: Role) -> None:
         PermissionDeniedError: The role may do something that the principal may not.
     """
     if not ROLES[role] <= principal.permissions:
-        raise PermissionDeniedError(f"this key may not make anybody {role}: it may do less itself")
+        raise PermissionDeniedError(
+            f"this key may not make anybody {role}, nor change one: it may do less itself"
+        )
+
+
+def _above_none(principal: Principal) -> Callable[[Member], None]:
+    """Return what checks that nobody takes anything from a member who may do more than they do."""
+    return lambda member: _check_role(principal, member.role)
 
 
 def _organization_view(organization: Organization) -> OrganizationView:
