@@ -4,6 +4,7 @@ import re
 
 import msgspec
 from litestar import Response, Router, post
+from litestar.openapi.datastructures import ResponseSpec
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
@@ -11,6 +12,7 @@ from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.intake import bring, in_thread
 from muniment.entrypoints.http.multipart_stream import FilePart, MultipartStream, boundary_of
+from muniment.entrypoints.http.openapi import accepts
 from muniment.entrypoints.http.problems import Problem, ProblemError, problem_of
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.entrypoints.http.routes.uploads import (
@@ -24,6 +26,14 @@ from muniment.uploads.upload import Upload
 
 _SHA256 = re.compile(rb"([0-9a-f]{64})?")
 _CREATED, _MULTI_STATUS = 201, 207
+_FORM = {
+    "type": "object",
+    "properties": {
+        "path": {"type": "string"},
+        "sha256": {"type": "string"},
+        "file": {"type": "string", "format": "binary"},
+    },
+}
 
 
 class ReceivedFile(msgspec.Struct, omit_defaults=True):
@@ -48,8 +58,13 @@ class ReceivedFiles(msgspec.Struct):
 
 @post(
     ["/uploads", "/upload"],
-    opt=needs(Permission.FILES_WRITE),
+    opt=needs(Permission.FILES_WRITE) | accepts("multipart/form-data", _FORM),
     request_max_body_size=None,  # every file has the limit of uploads, and the quota
+    responses={
+        _MULTI_STATUS: ResponseSpec(
+            ReceivedFiles, generate_examples=False, description="Some files were received."
+        )
+    },
 )
 async def post_files(
     request: HttpRequest, service: Service, principal: Principal

@@ -4,6 +4,7 @@ Core, and the extensions creation, creation-with-upload, expiration, checksum an
 that are on the disk: what was acknowledged never has to be sent again, whatever happens to the service.
 """
 
+import os
 from email.utils import formatdate
 from typing import Any
 
@@ -25,6 +26,7 @@ from muniment.accounts.principals import Principal
 from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.authentication import PUBLIC, needs
 from muniment.entrypoints.http.intake import bring, in_thread
+from muniment.entrypoints.http.openapi import accepts
 from muniment.entrypoints.http.problems import ProblemError, respond
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.entrypoints.http.routes.uploads import length_of, new_upload, sender_of
@@ -62,7 +64,7 @@ def describe(service: Service) -> Response[None]:
     )
 
 
-@post("/", opt=needs(Permission.FILES_WRITE), request_max_body_size=None)
+@post("/", opt=needs(Permission.FILES_WRITE) | accepts(_MEDIA_TYPE), request_max_body_size=None)
 async def create(request: HttpRequest, service: Service, principal: Principal) -> Response[None]:
     """Begin an upload of `Upload-Length` bytes, maybe with the first of them."""
     _check_version(request)
@@ -71,7 +73,7 @@ async def create(request: HttpRequest, service: Service, principal: Principal) -
     upload = new_upload(
         service,
         principal,
-        path_of(metadata),
+        path_of(metadata) or os.urandom(8).hex().encode(),
         _number(request, "upload-length"),
         sha256=sha256_of(metadata),
         is_resumable=True,
@@ -110,7 +112,7 @@ async def show(
 
 @patch(
     "/{upload_id:str}",
-    opt=needs(Permission.FILES_WRITE),
+    opt=needs(Permission.FILES_WRITE) | accepts(_MEDIA_TYPE),
     request_max_body_size=None,
     status_code=204,
 )

@@ -14,6 +14,7 @@ from muniment.accounts.principals import Principal
 from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.intake import Sender, bring, in_thread
+from muniment.entrypoints.http.openapi import accepts
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -87,7 +88,7 @@ def remove_upload(
 
 @put(
     "/files/{path:path}",
-    opt=needs(Permission.FILES_WRITE),
+    opt=needs(Permission.FILES_WRITE) | accepts("application/octet-stream"),
     request_max_body_size=None,  # the upload's own limit holds, and its quota
     status_code=201,
 )
