@@ -41,6 +41,7 @@ class Listen:
         certificate: PEM file of the TLS certificates; None for no TLS.
         key: PEM file of its private key.
         is_proxy: Also be an HTTP proxy to the gateway's own hosts (CONNECT).
+        buffer_bytes: What one read brings of a request at most; a head that is longer is refused.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +49,7 @@ class Listen:
     certificate: Path | None = None
     key: Path | None = None
     is_proxy: bool = False
+    buffer_bytes: int = MAX_HEADER_BYTES
 
 
 class App(Protocol):
@@ -132,7 +134,7 @@ def _server(app: App, listen: Listen, inner: Path | None) -> Server:
         websockets=False,
         backlog=1024,
         http1_settings=HTTP1Settings(
-            header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES
+            header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=listen.buffer_bytes
         ),
         http2_settings=HTTP2Settings(max_headers_size=MAX_HEADER_BYTES, keep_alive_interval=30_000),
         log_enabled=False,
