@@ -1,0 +1,99 @@
+"""Parts of the archive API: what threads share, and what travels in header fields."""
+
+import contextlib
+import threading
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muniment.entrypoints.http.problems import ProblemError
+from muniment.entrypoints.http.ranges import is_known, wanted_range
+from muniment.entrypoints.http.streaming import attachment, safe_media_type
+from muniment.errors import KeyUnavailableError, UsageError
+from muniment.service_jobs.archives import Archives
+from muniment.tasks.downloads import Keyrings, content
+
+
+def test_threads_share_one_archive_and_one_catalogue(home):
+    archives = Archives(lambda _name: home.folder / "home", workers_max=2)
+    found, ready = [], threading.Barrier(16)
+
+    def open_it():
+        ready.wait()
+        archive = archives.get("example")
+        archive.catalog.totals()
+        found.append((id(archive), id(archive.catalog)))
+
+    threads = [threading.Thread(target=open_it) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 16
+    assert len(set(found)) == 1
+    assert archives.get("example").worker_count == 1  # its settings ask for less than it may have
+    archives.close()
+
+
+def test_an_organisation_without_an_archive_has_none(tmp_path):
+    with pytest.raises(UsageError):
+        Archives(lambda name: tmp_path / name, 1).get("nobody")
+
+
+def test_a_replaced_keyring_is_opened_anew(home):
+    home.write(a=b"a", b=b"b")
+    home.run()
+    files = {file.scanned.path[-1:]: file for file in home.archive.catalog.newest()}
+    keyrings = Keyrings()
+    assert b"".join(content(home.archive, keyrings, files[b"a"])) == b"a"
+    assert keyrings.get(home.archive, home.ids[0]) is keyrings.get(home.archive, home.ids[0])
+    home.erase(home.ids[0], [files[b"a"].leaf])
+    with pytest.raises(KeyUnavailableError):
+        list(content(home.archive, keyrings, files[b"a"]))
+    assert b"".join(content(home.archive, keyrings, files[b"b"])) == b"b"
+
+
+def request(**headers):
+    return SimpleNamespace(headers={name.replace("_", "-"): text for name, text in headers.items()})
+
+
+@given(st.integers(1, 100), st.integers(0, 120), st.integers(0, 120))
+def test_a_range_is_what_lies_between_its_ends(size, first, last):
+    data = bytes(range(size))
+    expected = data[first : last + 1]
+    asked = request(range=f"bytes={first}-{last}")
+    if last < first:
+        assert wanted_range(asked, size, '"e"') is None
+    elif not expected:
+        with pytest.raises(ProblemError):
+            wanted_range(asked, size, '"e"')
+    else:
+        start, end = wanted_range(asked, size, '"e"')
+        assert data[start:end] == expected
+
+
+@given(st.text(max_size=40))
+def test_ranges_that_make_no_sense_are_passed_over(text):
+    with contextlib.suppress(ProblemError):
+        found = wanted_range(request(range=text), 10, '"e"')
+        assert found is None or set(range(*found)) <= set(range(10))
+    assert is_known(request(if_none_match=text), '"e"') is (text.strip() == "*" or '"e"' in text)
+
+
+@given(st.binary(max_size=60))
+def test_names_of_attachments_cannot_end_the_field(name):
+    value = attachment(name)
+    assert value.isascii()
+    assert value.isprintable()
+    plain = value.partition("; filename*=")[0]
+    assert plain.startswith('attachment; filename="')
+    assert plain.count('"') == 2
+
+
+@given(st.text(max_size=60))
+def test_media_types_are_media_types(text):
+    assert safe_media_type(text) in (text, "application/octet-stream")
+    assert "\n" not in safe_media_type(text + "\n")
+    assert safe_media_type("text/html; charset=x") == "application/octet-stream"
