@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from muniment.errors import IntegrityError, UsageError
 
-DIGESTS = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5", "sha-1": "sha1"}
+DIGESTS = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5", "sha": "sha1"}
 """Names in the registry of RFC 9530, and what Python calls them. The older two find accidents, not forgers."""
 
 _FIELD_LENGTH_MAX = 2_048

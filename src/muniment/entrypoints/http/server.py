@@ -20,7 +20,7 @@ STOP_TIMEOUT_S = 45.0
 
 
 BUFFER_BYTES = 256 << 10
-"""What one read brings of an upload: more than the longest head that `Front` lets pass, since each read costs a third of a millisecond."""
+"""What one read brings of an upload at most. `Front` refuses heads far shorter than that."""
 
 
 class ServiceProcesses:

@@ -37,7 +37,7 @@ from muniment.uploads.upload import Upload, UploadState
 
 VERSION = "1.0.0"
 EXTENSIONS = ("creation", "creation-with-upload", "expiration", "checksum", "termination")
-_ALGORITHMS = {"sha1": "sha-1", "sha256": "sha-256", "sha512": "sha-512", "md5": "md5"}
+_ALGORITHMS = {"sha1": "sha", "sha256": "sha-256", "sha512": "sha-512", "md5": "md5"}
 _MEDIA_TYPE = "application/offset+octet-stream"
 _TUS = {"tus-resumable": VERSION}
 _DIGITS_MAX = 18
