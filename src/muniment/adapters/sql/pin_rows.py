@@ -5,8 +5,9 @@ a part of millions of pins can be counted, every `BUCKET_PINS` of them that were
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
+
+import msgspec
 
 from muniment.adapters.sql.statements import Row
 from muniment.pinning.model import NewPin, Pin, PinStatus, Priority
@@ -78,6 +79,9 @@ TABLES = (
     "CREATE INDEX pin_replaced_by ON pin_replaced (organization_id, created_ms)",
 )
 
+_texts = msgspec.json.Decoder(tuple[str, ...]).decode
+_meta = msgspec.json.Decoder(dict[str, str]).decode
+
 COLUMNS = (
     "organization_id, created_ms, request_id, status, cid, name, origins, meta, tags, in_group, priority, job_id, detail,"
     " size_bytes, blocks, changed_ms, actor"
@@ -92,9 +96,9 @@ def pin_of(row: Row) -> Pin:
     wanted = NewPin(
         cid,
         name,
-        tuple(json.loads(origins)),
-        json.loads(meta),
-        tuple(json.loads(tags)),
+        _texts(origins),
+        _meta(meta),
+        _texts(tags),
         in_group,
         Priority(priority),
     )
