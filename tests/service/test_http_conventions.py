@@ -369,3 +369,40 @@ def test_a_route_that_does_not_say_who_may_use_it_stops_the_service(call):
         for handler in route.route_handlers:
             if handler.http_methods != {"OPTIONS"}:
                 permission_of(handler)
+
+
+def operations(call):
+    """Yield every operation of the description."""
+    for path, methods in call("GET", "/v1/openapi.json", token="").json()["paths"].items():
+        for method, operation in methods.items():
+            if method in ("get", "post", "put", "patch", "delete"):
+                yield method.upper(), path, operation
+
+
+def examples_of(operation):
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        for shown in content.get("examples", {}).values():
+            yield shown["value"]
+
+
+def test_every_example_runs(call):
+    """The body of each example is accepted, by the resource that it is about, and answered as described."""
+    member = call("POST", "/v1/members", json={"name": "Ada", "role": "reader"}).json()
+    key = call("POST", "/v1/keys", json=NEW_KEY).json()
+    world = {"member_id": member["member_id"], "key_id": key["key_id"]}
+    ran = 0
+    for method, path, operation in operations(call):
+        names = set(re.findall(r"\{(\w+)\}", path))
+        for body in examples_of(operation):
+            if names <= world.keys() and operation["tags"] == ["organisation"]:
+                answer = call(method, path.format(**world), json=body)
+                assert answer.status_code < 300, (path, answer.text)
+                assert str(answer.status_code) in operation["responses"]
+                ran += 1
+    assert ran == 4
+
+
+def test_every_body_of_these_routes_has_an_example(call):
+    for _method, path, operation in operations(call):
+        if operation.get("tags") == ["organisation"] and "requestBody" in operation:
+            assert list(examples_of(operation)), path

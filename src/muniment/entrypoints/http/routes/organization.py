@@ -16,6 +16,7 @@ from muniment.accounts.permissions import ROLES, Permission, Role, parse_scopes
 from muniment.accounts.principals import PermissionDeniedError, Principal
 from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.authentication import needs
+from muniment.entrypoints.http.openapi import example
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -125,7 +126,11 @@ def list_members(service: Service, principal: Principal) -> list[MemberView]:
     return [_member_view(member) for member in service.accounts.members(principal.organization_id)]
 
 
-@post("/members", opt=needs(Permission.MEMBERS_WRITE), sync_to_thread=True)
+@post(
+    "/members",
+    opt=needs(Permission.MEMBERS_WRITE) | example({"name": "Ada Lovelace", "role": "archivist"}),
+    sync_to_thread=True,
+)
 def add_member(
     request: HttpRequest, service: Service, principal: Principal, data: NewMember
 ) -> MemberView:
@@ -138,7 +143,11 @@ def add_member(
     return _member_view(member)
 
 
-@patch("/members/{member_id:str}", opt=needs(Permission.MEMBERS_WRITE), sync_to_thread=True)
+@patch(
+    "/members/{member_id:str}",
+    opt=needs(Permission.MEMBERS_WRITE) | example({"role": "reader"}),
+    sync_to_thread=True,
+)
 def change_member(
     request: HttpRequest, service: Service, principal: Principal, member_id: str, data: NewRole
 ) -> MemberView:
@@ -169,7 +178,19 @@ def show_key(service: Service, principal: Principal, key_id: str) -> KeyView:
     return _key_view(service.accounts.key(principal.organization_id, key_id))
 
 
-@post("/keys", opt=needs(Permission.KEYS_WRITE), sync_to_thread=True)
+@post(
+    "/keys",
+    opt=needs(Permission.KEYS_WRITE)
+    | example(
+        {
+            "name": "nightly import",
+            "role": "contributor",
+            "scopes": ["files:write"],
+            "max_uses": 1000,
+        }
+    ),
+    sync_to_thread=True,
+)
 def create_key(
     request: HttpRequest, service: Service, principal: Principal, data: NewKey
 ) -> NewKeyView:
@@ -192,7 +213,11 @@ def create_key(
     return _new_key_view(key, token)
 
 
-@post("/keys/{key_id:str}/rotate", opt=needs(Permission.KEYS_WRITE), sync_to_thread=True)
+@post(
+    "/keys/{key_id:str}/rotate",
+    opt=needs(Permission.KEYS_WRITE) | example({"overlap_s": 3600}),
+    sync_to_thread=True,
+)
 def rotate_key(
     request: HttpRequest, service: Service, principal: Principal, key_id: str, data: Rotation
 ) -> NewKeyView:
