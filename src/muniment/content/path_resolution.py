@@ -5,6 +5,7 @@ Every block that had to be read is remembered in order, because that is what pro
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from muniment.content import codecs
 from muniment.content.cid import CID, DAG_PB
@@ -13,6 +14,9 @@ from muniment.content.unixfs.node import Kind, UnixFSNode, decode_unixfs
 from muniment.errors import NotFoundError
 
 Get = Callable[[CID], bytes]
+
+_REMEMBERED_BYTES = 16 * 1024
+"""Of a directory at most: 128 of them take some 10 MB when they are read."""
 
 _TREES = frozenset((codecs.DAG_CBOR, codecs.DAG_JSON, codecs.CBOR, codecs.JSON))
 
@@ -66,8 +70,7 @@ def _enter_directory(found: Resolution, name: bytes, get: Get) -> None:
 
     child = None
     if found.cid.codec == DAG_PB:
-        node = decode_unixfs(get(found.cid))
-        child = _child(node, name, get_shard)
+        child = _child(_node(get(found.cid)), name, get_shard)
     if child is None:
         raise NoSuchPathError(
             f"no link named {name.decode('utf-8', 'replace')!r} under {found.cid}"
@@ -75,6 +78,14 @@ def _enter_directory(found: Resolution, name: bytes, get: Get) -> None:
     found.passed += [found.cid, *shards]
     found.cid = child
     found.roots.append(child)
+
+
+def _node(block: bytes) -> UnixFSNode:
+    return _remembered_node(block) if len(block) <= _REMEMBERED_BYTES else decode_unixfs(block)
+
+
+# Paths of one site lead through the same few directories; reading one takes longer than everything else on the way.
+_remembered_node = lru_cache(maxsize=128)(decode_unixfs)
 
 
 def _child(node: UnixFSNode, name: bytes, get: Get) -> CID | None:
