@@ -61,4 +61,5 @@ UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --frozen --inexact --compile-byte
 if [ "${1:-}" = test ]; then
     .venv/bin/python -m muniment.testing.node tests/javascript
     .venv/bin/python -m muniment.testing.node tests/javascript-compliance
+    .venv/bin/python -m muniment.testing.node tests/javascript-pinning
 fi

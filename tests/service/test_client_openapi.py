@@ -165,7 +165,7 @@ def test_every_field_of_every_answer_is_known(description, requests):
     compared = set()
     for name, operation in operations(description):
         for request in matching(name, requests):
-            (success,) = [code for code in operation["responses"] if code.startswith("2")]
+            success = min(code for code in operation["responses"] if code.startswith("2"))
             content = operation["responses"][success].get("content", {})
             schema = content.get("application/json", {}).get("schema", {})
             wanted = shape(schema, description)
