@@ -233,6 +233,35 @@ def test_a_full_disk_answers_507_and_loses_nothing(tmp_path):
     server.check({one["upload_id"]: one["sha256"] for one in (kept, again)})
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, of 24 MiB; only root may have one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_file_system_that_fills_up_with_everything_on_it(small_disk):
+    server = Server(small_disk / "service", disk_reserve_bytes=4 * MIB)
+    acknowledged, refused = {}, 0
+    with server:
+        for number in range(80):
+            size = (1_000, MIB)[number % 2]
+            with contextlib.suppress(ConnectionError):  # it need not read what it refuses
+                status, answer = server.put(f"{number}", [NOISE[:size]], size)
+                assert status == 201 or (status, answer["code"]) == (507, "storage-full")
+                refused += status == 507
+                if status == 201:
+                    acknowledged[answer["upload_id"]] = answer["sha256"]
+    assert len(acknowledged) > 10
+    assert refused > 10
+    server.check(acknowledged)
+
+
 class Storm:
     """Clients that upload all kinds of things in all ways, until they are told to stop."""
 

@@ -178,8 +178,8 @@ class Receiver:
     def _finish_move(self, act: Act, upload: Upload) -> int:
         try:
             self._settle(act, upload)
-        except MissingDataError:
-            _log.exception("an upload cannot be finished: somebody removed its file")
+        except (MissingDataError, OSError):  # the others are not to wait for this one
+            _log.exception("the upload %s cannot be moved to its place", upload.upload_id)
             return 0
         return 1
 
