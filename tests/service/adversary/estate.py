@@ -13,20 +13,33 @@ SOURCES = MappingProxyType(
         "member_id": "_member",
         "key_id": "_key",
         "upload_id": "_upload",
+        "/v1/pins/batch/{operation_id}": "_batch",
         "operation_id": "_operation",
         "commit_id": "_commit",
         "leaf": "_leaf",
         "name": "_document",
         "requestid": "_pin",
+        "request_id": "_pin",
         "path": "_path",
     }
 )
-"""Where the object of a parameter comes from. A route with another parameter is walked by nobody until it is added here."""
+"""Where the object of a parameter comes from, by the beginning of a path that ends in it, or by its name.
+
+A route with another parameter is walked by nobody, and a test fails, until it is added here.
+"""
+
+NOT_OWNED = ("path", "name", "leaf")
+"""Parameters that say which part of something, or what a new thing is to be called: they are everybody's."""
 
 FORM = (
     "multipart/form-data; boundary=x",
     b'--x\r\ncontent-disposition: form-data; name="file"; filename="form.txt"\r\n\r\nabc\r\n--x--\r\n',
 )
+BODIES = MappingProxyType(
+    {"/v1/pins/import": ("application/jsonl", b'{"cid":"%s"}\n' % CID.encode())}
+)
+"""Bodies that their descriptions do not make plain."""
+
 _TUS = {"tus_resumable": "1.0.0", "upload_metadata": "filename YS50eHQ="}
 
 
@@ -34,40 +47,49 @@ class Estate:
     """What an organisation of a house has; made anew where a request has used it up.
 
     Attributes:
-        values: An object for each parameter of a path, of those that were asked for.
-        nothing: For each of them, something that looks the same and does not exist.
+        made: What there is to ask for, by where it came from.
     """
-
-    NOT_OWNED = ("path", "name", "leaf")
-    """Parameters that say which part of something, or what a new thing is to be called: they are everybody's."""
 
     def __init__(self, house, organization_id):
         self.house, self.organization_id = house, organization_id
         self.owner = house.tenants.owners[organization_id]
-        self.values, self.nothing = {}, {}
+        self.made = {}
         self._chance = random.Random(5)
 
     def ask(self, operation, key):
         """Ask for a thing that is there."""
-        self._renew(operation)
-        answer = self._call(operation, key, self.values)
+        answer = self._call(operation, key, self.values(operation))
         if operation.method != "GET" and answer.status < 400:
-            for parameter in operation.parameters:  # it may be gone, or another one by now
-                self.values.pop(parameter, None)
+            for name in operation.parameters:  # it may be gone, or another one by now
+                self.made.pop(source_of(operation, name), None)
         return answer
 
-    def ask_for_nothing(self, operation, key):
+    def ask_for_nothing(self, operation, key, nothing=None):
         """Ask for a thing of the same look that is not there."""
-        self._renew(operation)
-        return self._call(operation, key, self.values | self.nothing)
+        return self._call(operation, key, nothing or self.nothing(operation))
+
+    def values(self, operation):
+        """Return something that is there for each parameter of a path."""
+        for source in (source_of(operation, name) for name in operation.parameters):
+            if source not in self.made:
+                self.made[source] = getattr(self, source)()
+        return {name: self.made[source_of(operation, name)] for name in operation.parameters}
+
+    def nothing(self, operation):
+        """Return something that looks the same, and is not there."""
+        owned = self.owned_parameters(operation)
+        return {
+            name: self._unlike(value) if name in owned else value
+            for name, value in self.values(operation).items()
+        }
 
     def furnish(self):
         """Have everything that can be asked for."""
         for operation in self.house.operations:
-            self._renew(operation)
+            self.values(operation)
 
     def owned_parameters(self, operation):
-        return [name for name in operation.parameters if name not in self.NOT_OWNED]
+        return [name for name in operation.parameters if name not in NOT_OWNED]
 
     def gives_away(self, operation, permissions):
         """Tell whether a request would give somebody permissions, or take them away, that the one who asks does not have."""
@@ -98,6 +120,8 @@ class Estate:
             data = b"abc" if operation.method in ("POST", "PATCH") else b""
         elif operation.path.startswith("/v1/upload") and operation.method == "POST":
             headers["content_type"], data = FORM
+        elif operation.path in BODIES:
+            headers["content_type"], data = BODIES[operation.path]
         elif body is None or operation.method in ("GET", "HEAD"):
             data = b""
         else:
@@ -107,17 +131,6 @@ class Estate:
             if isinstance(data, dict) and "cid" in data:
                 data = data | {"cid": CID}
         return self.house.call(operation.method, operation.target(values), key, data, **headers)
-
-    def _renew(self, operation):
-        for parameter in operation.parameters:
-            assert parameter in SOURCES, f"{operation.name}: no source of {parameter}"
-            if parameter not in self.values:
-                self.values[parameter] = getattr(self, SOURCES[parameter])()
-            self.nothing[parameter] = (
-                self.values[parameter]
-                if parameter in self.NOT_OWNED
-                else self._unlike(self.values[parameter])
-            )
 
     def _unlike(self, value):
         """Return a value of the same look."""
@@ -164,6 +177,10 @@ class Estate:
     def _commits(self):
         return self.house.call("GET", "/v1/commits", self.owner).json()["items"]
 
+    def _batch(self):
+        body = {"items": [{"action": "pin", "cid": CID}]}
+        return self._made("POST", "/v1/pins/batch", 202, "operation_id", body)
+
     def _leaf(self):
         return "0"
 
@@ -175,3 +192,11 @@ class Estate:
 
     def _path(self):
         return f"uploaded-{self._chance.randrange(10**9)}.txt"
+
+
+def source_of(operation, name):
+    """Return where the object of a parameter comes from."""
+    beginning = operation.path.partition("{" + name + "}")[0] + "{" + name + "}"
+    source = SOURCES.get(beginning, SOURCES.get(name))
+    assert source, f"{operation.name}: no source of {name}"
+    return source

@@ -124,8 +124,9 @@ def test_a_stranger_cannot_tell_what_there_is(house, estate):
         if operation.permission is None or not estate.owned_parameters(operation):
             continue
         owned = estate.owned_parameters(operation)
-        there = bare(estate.ask(operation, stranger), estate.values, owned)
-        nowhere = bare(estate.ask_for_nothing(operation, stranger), estate.nothing, owned)
+        values, nothing = estate.values(operation), estate.nothing(operation)
+        there = bare(estate.ask(operation, stranger), values, owned)
+        nowhere = bare(estate.ask_for_nothing(operation, stranger, nothing), nothing, owned)
         if there != nowhere:
             wrong.append(f"{operation.name}:\n  {there}\n  {nowhere}")
         elif there[0] < 400:
