@@ -13,7 +13,7 @@ from muniment.entrypoints.http.authentication import permission_of
 from muniment.entrypoints.http.problems import KINDS, MEDIA_TYPE, Problem
 
 _EXAMPLE, _ACCEPTS, _ALSO = "example", "accepts", "also"
-_BYTES = "application/octet-stream"
+_BYTES, _ANY = "application/octet-stream", "*/*"
 _REFERENCE = "#/components/schemas/{name}"
 _UNSAFE = ("post", "put", "patch", "delete")
 
@@ -122,9 +122,9 @@ def _describe_body(response: dict[str, Any]) -> None:
     content: dict[str, Any] = response.get("content", {})
     if any(item["schema"] == {"type": "null"} for item in content.values()):
         response.pop("content", None)
-    elif _BYTES in content:
-        content.pop(_BYTES)
-        content["*/*"] = {"schema": {}}
+    elif _BYTES in content or _ANY in content:
+        content.pop(_BYTES, None)
+        content[_ANY] = {"schema": {}}
 
 
 _UNSAFE_FIELDS = [
