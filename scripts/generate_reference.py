@@ -11,6 +11,7 @@ from muniment.entrypoints.cli.answers import ANSWERS, COMMIT, PROBLEM
 from muniment.entrypoints.cli.exit_codes import EXIT_CODES
 from muniment.entrypoints.cli.root import cli
 from muniment.entrypoints.cli.session import global_options
+from muniment.service_settings import SERVICE_SETTINGS
 from muniment.settings import SETTINGS
 from muniment.testing.engines import pinned_version
 from muniment.testing.gateway_comparison import ERROR_HEADERS, HEADERS
@@ -26,6 +27,7 @@ def pages():
         "cli.md": cli_page(),
         "exit-codes.md": exit_code_page(),
         "gateway-differences.md": differences_page(),
+        "service-settings.md": service_settings_page(),
         "settings.md": settings_page(),
     }
 
@@ -146,6 +148,28 @@ def settings_page():
         "",
         "Two more variables are no settings: `MUNIMENT_HOME` is the home folder, `MUNIMENT_PASSPHRASE` the passphrase of a locked signing",
         "key where there is no terminal to ask for it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def service_settings_page():
+    lines = [
+        NOTE,
+        "# Settings of a service",
+        "",
+        "They stand in `service.toml` in the service's home. The environment wins: the variable of a setting is its name in capitals behind",
+        "`MUNIMENT_SERVICE_`, lists with commas between. Units are in the names. What concerns one organisation's archive stays in the",
+        "[`config.toml`](settings.md) of its own home, `organizations/ID`.",
+        "",
+        "| setting | default | meaning |",
+        "|---|---|---|",
+        *(
+            f"| `{setting.name}` | {default(setting.default)} | {setting.help} |"
+            for setting in SERVICE_SETTINGS
+        ),
+        "",
+        "One more variable is no setting: `MUNIMENT_SERVICE_HOME` is the service's home, where `--home` is not given; else it is",
+        "`~/.muniment-service`.",
     ]
     return "\n".join(lines) + "\n"
 

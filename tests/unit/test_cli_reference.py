@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 REFERENCE = runpy.run_path(str(ROOT / "scripts" / "generate_reference.py"))
 
 
-@pytest.mark.parametrize("name", ["cli.md", "exit-codes.md", "settings.md"])
+@pytest.mark.parametrize("name", ["cli.md", "exit-codes.md", "service-settings.md", "settings.md"])
 def test_the_reference_is_current(name):
     page = (ROOT / "docs" / "reference" / name).read_text("utf-8")
     assert page == REFERENCE["pages"]()[name], "run scripts/generate_reference.py"
