@@ -22,7 +22,7 @@ T = TypeVar("T")
 PORTIONS_BYTES = 32 << 20
 """What the portions of all uploads that are being gathered may take; as much again is being written."""
 
-_PORTION_MAX_BYTES = 1 << 20
+_PORTION_MAX_BYTES = 1 << 22
 _PORTION_MIN_BYTES = 64 << 10
 _SENT_MIN_BYTES = 16 << 10
 _THREADS = ThreadPoolExecutor(
