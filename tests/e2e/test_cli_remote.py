@@ -214,7 +214,7 @@ def test_pins(full, service):
     full.run("content", "pin", "nonsense", code=2)
     with Client(service.url, (full.folder / "key").read_text().strip()) as client:
         client.add_pin(cid, name="waits")
-        assert [pin.pin.name for pin in client.list_pins(name="waits")] == ["waits"]
+        assert [pin.name for pin in client.list_pins(name="waits")] == ["waits"]
     assert full.json("content", "unpin", cid) == {"unpinned": [cid]}
     full.run("content", "pin", commit.commit_cid, "--name", "a commit")
     assert full.json("content", "pins")["pins"] == [{"cid": commit.commit_cid, "name": "a commit"}]

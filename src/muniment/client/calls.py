@@ -20,7 +20,9 @@ from muniment.errors import FormatError, UsageError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Query = Mapping[str, str | bytes | int | bool | None]
+Value = str | bytes | int | bool | None
+Query = Mapping[str, Value | list[str] | tuple[str, ...]]
+"""Parameters; those that are None are left out, and lists given item by item."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _PAGE_ITEMS = 500
@@ -217,8 +219,15 @@ def quoted(path: str | bytes) -> str:
 def _encoded(query: Query) -> str:
     """Return parameters as the end of an address; text that is no UTF-8 as the bytes that it stands for (PEP 383)."""
     fields = [
-        (name, os.fsencode(str(value).lower() if isinstance(value, bool | int) else value))
+        (name, _text(item))
         for name, value in query.items()
-        if value is not None
+        for item in (value if isinstance(value, list | tuple) else [value])
+        if item is not None
     ]
     return f"?{urlencode(fields)}" if fields else ""
+
+
+def _text(value: str | bytes | int | bool) -> bytes:  # noqa: FBT001  # as JSON has it
+    if isinstance(value, int):
+        return str(value).lower().encode("ascii")
+    return os.fsencode(value)

@@ -24,17 +24,18 @@ def pin(
     roots = [_root(path) for path in paths]
     pinned = []
     with connect(session) as client:
-        begun = [client.add_pin(str(root), name=name) for root in roots]
+        begun = [client.add_pin(str(root), name=name or "") for root in roots]
         for pin in begun:
             done = client.wait_for_pin(pin)
-            dag_bytes = int(done.info.get("dag_size", "0"))
-            session.say(f"{done.pin.cid}  {size(dag_bytes)}")
+            session.say(
+                f"{done.cid}  {count(done.blocks or 0, 'block')}, {size(done.size_bytes or 0)}"
+            )
             pinned.append(
                 {
-                    "cid": done.pin.cid,
+                    "cid": done.cid,
                     "complete": True,
-                    "blocks": None,
-                    "dag_bytes": dag_bytes,
+                    "blocks": done.blocks,
+                    "dag_bytes": done.size_bytes,
                     "missing_blocks": 0,
                     "first_missing": None,
                 }
@@ -47,13 +48,13 @@ def unpin(session: Session, cids: tuple[str, ...], *, folder: Path | None) -> No
     refuse({"--store": folder})
     roots = [parse_cid(text) for text in cids]
     with connect(session) as client:
-        found = {root: list(client.list_pins(cids=[str(root)])) for root in roots}
+        found = {root: list(client.list_pins(cid=[str(root)])) for root in roots}
         for root, pins in found.items():  # all or none
             if not pins:
                 raise NotFoundError(f"{root} is not pinned: `muniment content pins` lists what is")
         for pins in found.values():
             for pin in pins:
-                client.remove_pin(pin.requestid)
+                client.remove_pin(pin.request_id)
     session.say(f"{count(len(roots), 'pin')} removed.")
     session.answer({"unpinned": [str(root) for root in roots]})
 
@@ -63,9 +64,9 @@ def pins(session: Session, *, folder: Path | None) -> None:
     refuse({"--store": folder})
     listed = []
     with connect(session) as client:
-        for pin in client.list_pins(statuses=["pinned"]):
-            session.say(f"{pin.pin.cid}  {pin.pin.name or ''}".rstrip())
-            listed.append({"cid": plain(pin.pin.cid), "name": plain(pin.pin.name or "")})
+        for pin in client.list_pins(status=["pinned"]):
+            session.say(f"{pin.cid}  {pin.name or ''}".rstrip())
+            listed.append({"cid": plain(pin.cid), "name": plain(pin.name or "")})
     session.answer({"pins": listed})
 
 
