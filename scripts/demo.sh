@@ -4,7 +4,12 @@
 set -euo pipefail
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/muniment-demo.XXXXXX")
-if [ "${KEEP:-}" != 1 ]; then trap 'chmod -R u+rwX "$work"; rm -rf "$work"' EXIT; fi
+service=""
+finish() {
+    if [ -n "$service" ]; then kill "$service" 2>/dev/null || true; wait "$service" 2>/dev/null || true; fi
+    if [ "${KEEP:-}" != 1 ]; then chmod -R u+rwX "$work"; rm -rf "$work"; fi
+}
+trap finish EXIT
 export MUNIMENT_HOME="$work/home"
 # No calendar is asked: a demonstration needs no network. The timestamp waits in the queue, as it would while offline.
 export MUNIMENT_CALENDARS=""
@@ -63,5 +68,25 @@ echo "diff -r: no difference; modes and times: no difference"
 
 say "6. Without Muniment: one file of plain Python reads the same commit"
 run .venv/bin/python standalone/muniment_commit.py verify "$MUNIMENT_HOME/store/commits/$commit" --identity "$MUNIMENT_HOME/keys/identity.txt"
+
+say "7. The same as a service: files uploaded over HTTP, archived, downloaded, and one of them proven"
+field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$@"; }
+echo "\$ muniment org create demo Demonstration; muniment serve"
+muniment org create demo Demonstration --home "$work/service" --recovery-kit "$work/service-kit.txt" --json >"$work/organization.json"
+muniment serve --home "$work/service" --port 0 --json >"$work/serving.json" &
+service=$!
+for _ in $(seq 300); do if [ -s "$work/serving.json" ]; then break; fi; sleep 0.1; done
+MUNIMENT_URL=$(field "$work/serving.json" url)
+MUNIMENT_API_KEY=$(field "$work/organization.json" api_key)
+export MUNIMENT_URL MUNIMENT_API_KEY
+run muniment archive "$collection/usr" "$collection/large.bin"
+commit=$(muniment --json commits | python3 -c 'import json, sys; print(json.load(sys.stdin)["commits"][0]["commit_id"])')
+run muniment restore --target "$work/downloaded"
+cmp "$collection/large.bin" "$work"/downloaded/*/large.bin
+echo "large.bin: no difference"
+run muniment show "$commit" --proof "$(date -u +%Y-%m-%d)/large.bin"
+run muniment verify
+kill "$service" && wait "$service" || true
+service=""
 
 say "Done in $SECONDS s."
