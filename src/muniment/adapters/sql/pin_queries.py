@@ -15,7 +15,7 @@ from muniment.pinning.filters import Match, PinFilter, fold
 from muniment.pinning.model import PinStatus
 from muniment.pinning.ports import TooBroadError
 
-COUNTED_MAX = 100_000
+COUNTED_MAX = 10_000
 """Pins that a count looks for at most where no counts are kept."""
 
 SCANNED_MAX = 1_000_000
@@ -31,8 +31,9 @@ _STEP = """SELECT created_ms FROM pins WHERE organization_id = ? AND created_ms 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """One walk: the tables, and which of their rows are wanted."""
+    """One walk: the tables, which of their rows are wanted, and the one whose index has them in order."""
 
+    ordered_by: str
     tables: str
     conditions: tuple[str, ...]
     values: tuple[Value, ...]
@@ -91,7 +92,7 @@ def _newest(
         row
         for source in _sources(organization_id, wanted)
         for row in statements.rows(
-            f"SELECT {_COLUMNS} {source.sql} ORDER BY pins.created_ms DESC LIMIT ?",
+            f"SELECT {_COLUMNS} {source.sql} ORDER BY {source.ordered_by}.created_ms DESC LIMIT ?",
             *source.values,
             limit,
         )
@@ -130,7 +131,7 @@ def _base(organization_id: str, wanted: PinFilter) -> _Source:
     # The first label leads to the pins, and the others are looked up for each.
     at = "labels" if labels and not wanted.cid_keys else "pins"
     conditions = f"{at}.organization_id = ? AND {at}.created_ms > ? AND {at}.created_ms < ?"
-    source = _Source("pins", (conditions,), bounds)
+    source = _Source(at, "pins", (conditions,), bounds)
     if at == "labels":
         joined = (
             "pins.organization_id = labels.organization_id AND pins.created_ms = labels.created_ms"
