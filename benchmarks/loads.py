@@ -49,11 +49,13 @@ class Ask:
         paths: The paths.
         size_bytes: Size of a body; of several paths, the mean.
         clients: Connections.
+        headers: Of every request, as in `Authorization: Bearer x`.
     """
 
     paths: Sequence[str]
     size_bytes: float
     clients: int
+    headers: Sequence[str] = ()
 
 
 def request_many(server: Server, ask: Ask, duration_s: float, scratch: Path) -> Served:
@@ -81,6 +83,7 @@ def _h2load(server: Server, ask: Ask, duration_s: float, scratch: Path) -> list[
         "--threads=1",
         f"--clients={ask.clients}",
         f"--duration={round(duration_s * 1000)}ms",
+        *(f"--header={line}" for line in ask.headers),
     ]
     check_summary(_run(["h2load", *options, f"--log-file={log}", f"--input-file={uris}"]))
     times_ms = read_log(log)

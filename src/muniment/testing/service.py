@@ -38,6 +38,12 @@ class LocalService:
         self.environment = kept | {"MUNIMENT_CALENDARS": ""} | (settings or {})
         self._process: subprocess.Popen[str] | None = None
 
+    @property
+    def process_id(self) -> int:
+        """Its process, of which those that answer are children or itself."""
+        assert self._process is not None
+        return self._process.pid
+
     def run(self, *words: str) -> dict[str, Any]:
         """Run a command of `muniment` on the service's own machine; returns its answer.
 
