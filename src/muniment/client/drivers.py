@@ -65,10 +65,10 @@ class Target:
             host, _port = parts.hostname, parts.port
         except ValueError as error:
             raise UsageError(f"expected the URL of a service, got {self.url!r}: {error}") from None
+        if "@" in parts.netloc:  # first, so that no message repeats it
+            raise UsageError("the URL of a service holds no password: give the API key by itself")
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
             raise UsageError(f"expected a URL as in https://archive.example.org, got {self.url!r}")
-        if parts.username is not None or parts.password is not None:
-            raise UsageError("the URL of a service holds no password: give the API key by itself")
         if parts.scheme == "http" and host not in _LOOPBACK:
             raise UsageError(
                 f"{self.url}: an API key is sent to another machine by https only; a tunnel (`ssh -L`) makes it local"

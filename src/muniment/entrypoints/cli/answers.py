@@ -125,7 +125,7 @@ ANSWERS: dict[str, dict[str, str]] = {
     "verify": {
         "ok": "true when commits were checked and nothing is wrong",
         "signer_compared": "false when a signature was only compared with the key in its manifest",
-        "chains": "list, one an organisation: `organization`, `commits`, and `first` and `last` of their numbers",
+        "chains": "list, one an organisation: `organization`, `commits`, and `first` and `last` of their numbers; empty with `--url`",
         "commits": "list: `commit_id`, `organization`, `ok`, `signer`, `signer_compared`, `files`, `leaves`, `contents`, `content_bytes`, `erased`, `damaged`, `timestamp`, `problems`",
     },
     "restore": {

@@ -49,8 +49,8 @@ EXIT_CODES = (
     ExitCode(
         errors.KeyUnavailableError.exit_code,
         "`key_unavailable`",
-        "A key is missing, locked, or can be read by others.",
-        "See [Your keys](../guides/keys.md).",
+        "A key is missing, locked, or can be read by others; or a service does not take the API key for that.",
+        "See [Your keys](../guides/keys.md); whoever runs the service makes API keys.",
     ),
     ExitCode(
         errors.ConflictError.exit_code,
