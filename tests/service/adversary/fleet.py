@@ -1,0 +1,129 @@
+"""A service as it is run: processes that answer and processes that work, which can be killed at any moment."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+START_S = 60
+_READY = 0.8
+
+
+class Fleet:
+    """Processes over the service in `home`; every one that is killed is started again.
+
+    Attributes:
+        url: Where the API is, whichever process answers there.
+        kills: How many processes were killed.
+    """
+
+    def __init__(self, home, workers, lease_s, seed=1):
+        self.home, self.lease_s, self.kills = home, lease_s, 0
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._arguments = [("--port", str(self.port), "--workers", "0")] + [
+            ("--only-work",)
+        ] * workers
+        self._running = {}
+        self._chance = random.Random(seed)
+
+    def __enter__(self):
+        for place in range(len(self._arguments)):
+            self.start(place)
+        for process in self._running.values():
+            ready(process)
+        return self
+
+    def __exit__(self, *_exc):
+        for process in self._running.values():
+            process.kill()
+            process.communicate()
+
+    def start(self, place):
+        """Start a process, 0 is the one that answers; it is ready a little later."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MUNIMENT_")}
+        environment["MUNIMENT_SERVICE_LEASE_S"] = str(self.lease_s)
+        command = [sys.executable, "-m", "muniment", "serve", *self._arguments[place]]
+        self._running[place] = subprocess.Popen(
+            [*command, "--home", str(self.home), "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def kill(self, place):
+        """Kill a process, which can do nothing about it."""
+        process = self._running[place]
+        process.send_signal(signal.SIGKILL)
+        _told, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"it had ended by itself: {errors[-2000:]}"
+        self.kills += 1
+
+    def kill_any(self):
+        """Kill one of the processes, and start it again."""
+        place = self._chance.randrange(len(self._arguments))
+        self.kill(place)
+        self.start(place)
+        return self._running[place]
+
+    @contextmanager
+    def dying(self, least_s, most_s):
+        """Have processes die all the time, until the block ends."""
+        over, failures = threading.Event(), []
+
+        def kill_on():
+            try:
+                while not over.wait(self._chance.uniform(least_s, most_s)):
+                    process = self.kill_any()
+                    if self._chance.random() < _READY:  # else it may be killed while it begins
+                        ready(process)
+            except BaseException as error:
+                failures.append(error)
+
+        killer = threading.Thread(target=kill_on)
+        killer.start()
+        try:
+            yield
+        finally:
+            over.set()
+            killer.join()
+        assert not failures, failures
+
+    def pids(self):
+        return {place: process.pid for place, process in self._running.items()}
+
+    def stop(self):
+        """End everything as an operator would."""
+        for process in self._running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self._running.values():
+            process.communicate(timeout=60)
+        codes = [process.returncode for process in self._running.values()]
+        self._running.clear()
+        return codes
+
+
+def ready(process):
+    """Wait until a process says that it is ready."""
+    told, deadline = "", time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        line = process.stdout.readline()
+        if not line:
+            break
+        told += line
+        try:
+            return json.loads(told)
+        except ValueError:
+            continue
+    process.kill()
+    raise AssertionError(f"it does not start: {told}{process.communicate()[1][-2000:]}")
