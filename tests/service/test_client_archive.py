@@ -11,6 +11,7 @@ import pytest
 from blake3 import blake3
 
 from muniment.client import AsyncClient, Client, ConnectionFailedError
+from muniment.client.downloading import partial_path
 from muniment.client.retrying import Patience
 from muniment.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from muniment.testing.loopback import LoopbackServer
@@ -109,7 +110,7 @@ def test_a_download_goes_on_where_it_stopped(client, tmp_path):
 
 def test_what_an_earlier_download_left_is_not_believed(client, tmp_path):
     file = found(client, "b.bin")
-    part = tmp_path / f".{file.digest[7:39]}.part"
+    part = partial_path(tmp_path / "x", file.digest)
     part.write_bytes(b"something else")
     with pytest.raises(IntegrityError):
         client.download(file, tmp_path / "x")
@@ -144,6 +145,9 @@ def test_the_same_in_an_event_loop(archived, tmp_path):
             files = [file async for file in client.list_files(kind="file")]
             paths = [tmp_path / str(number) for number in range(len(files))]
             await asyncio.gather(*map(client.download, files, paths))
+            twins = [tmp_path / "one", tmp_path / "two"]  # the same content at the same time
+            await asyncio.gather(*(client.download(files[0], twin) for twin in twins))
+            assert twins[0].read_bytes() == twins[1].read_bytes()
             assert sorted(path.read_bytes() for path in paths) == sorted(DATA.values())
             pieces = [piece async for piece in client.read_file(files[0])]
             assert blake3(b"".join(pieces)).hexdigest() == files[0].digest[7:]

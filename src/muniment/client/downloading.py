@@ -1,6 +1,7 @@
 """Downloads on the disk: a file gets its name when all of it was checked and is durable; until then what is there waits to be completed."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +54,14 @@ class Checker:
             raise IntegrityError(f"expected content with the digest {self.digest}, got {found}")
 
 
+def partial_path(target: Path, digest: str) -> Path:
+    """Return where a file is until it is whole: beside the target, where only a download of the same content into it looks."""
+    both = digest.encode() + b"/" + os.fsencode(target.name)
+    return target.with_name(f".{hashlib.sha256(both).hexdigest()[:32]}.part")
+
+
 class PartialFile:
-    """A file on its way, beside the target and named by its digest, so that a later download finds and completes it.
+    """A file on its way; a later download finds and completes it.
 
     Args:
         target: Where it is to be in the end.
@@ -66,7 +73,7 @@ class PartialFile:
         self, target: Path, checker: Checker, progress: Callable[[int], object] | None
     ) -> None:
         self._target, self._checker, self._progress = target, checker, progress
-        self._path = target.with_name(f".{checker.digest.rpartition(':')[2][:32]}.part")
+        self._path = partial_path(target, checker.digest)
 
     def __enter__(self) -> Self:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
