@@ -2,25 +2,23 @@
 
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from muniment.accounts.organizations import Act
-from muniment.adapters.sql import audit_log, events, pin_counts, pin_queries
+from muniment.adapters.sql import audit_log, events, pin_counts, pin_queries, pin_writes
 from muniment.adapters.sql.engine import Database
 from muniment.adapters.sql.jobs import SqlJobs
-from muniment.adapters.sql.pin_rows import COLUMNS, TABLES, labels_of, names_of, pin_of
+from muniment.adapters.sql.pin_rows import COLUMNS, pin_of
 from muniment.adapters.sql.statements import SqlStore, Statements
 from muniment.content.cid import CID
 from muniment.errors import NotFoundError
 from muniment.jobs.model import Job, JobEvent, NewJob
-from muniment.pinning.filters import PinFilter, fold
+from muniment.pinning.filters import PinFilter
 from muniment.pinning.model import (
     NewPin,
     Pin,
@@ -32,14 +30,12 @@ from muniment.pinning.model import (
 )
 from muniment.pinning.ports import Label
 
-__all__ = ["PIN", "TABLES", "UNPIN", "SqlPins"]
+__all__ = ["PIN", "UNPIN", "SqlPins"]
 
 PIN = "pin"
 UNPIN = "unpin"
 
 _ATTEMPTS = 100
-_INSERT = """INSERT INTO pins (organization_id, created_ms, request_id, bucket, status, cid, cid_key, name, folded_name, origins,
-    meta, tags, in_group, priority, job_id, changed_ms, actor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _FIND = (
     f"SELECT {COLUMNS} FROM pins WHERE organization_id = ? AND created_ms = ? AND request_id = ?"
 )
@@ -47,13 +43,9 @@ _FOLLOWED = """SELECT status, bucket FROM pins
     WHERE organization_id = ? AND created_ms = ? AND job_id = ? {lock}"""
 _FOLLOW = """UPDATE pins SET status = ?, detail = ?, size_bytes = ?, blocks = ?, changed_ms = ?
     WHERE organization_id = ? AND created_ms = ?"""
-_CHANGE = """UPDATE pins SET name = ?, folded_name = ?, meta = ?, tags = ?, in_group = ?, priority = ?, changed_ms = ?
-    WHERE organization_id = ? AND created_ms = ?"""
 _REPLACED = "FROM pin_replaced WHERE organization_id = ? AND created_ms = ?"
 _IS_WANTED = """SELECT 1 FROM pins WHERE organization_id = ? AND cid_key = ?
     UNION ALL SELECT 1 FROM pin_replaced WHERE organization_id = ? AND cid_key = ? LIMIT 1"""
-_LABELLED = """INSERT INTO pin_label_names (organization_id, kind, name, pins) VALUES (?, ?, ?, ?)
-    ON CONFLICT (organization_id, kind, name) DO UPDATE SET pins = pin_label_names.pins + excluded.pins"""
 _PROGRESS = """SELECT job_id, stage, done, unit FROM jobs
     WHERE organization_id = ? AND stage IS NOT NULL AND job_id IN ({values})"""
 
@@ -111,7 +103,7 @@ class SqlPins(SqlStore):
             if not changed:
                 return pin
             new = replace(pin, wanted=replace(pin.wanted, **changed), changed_ms=_ms(act))
-            _update(statements, pin, new)
+            pin_writes.update(statements, pin, new)
             before = {name: _plain(getattr(pin.wanted, name)) for name in changed}
             after = {name: _plain(value) for name, value in changed.items()}
             audit_log.append(statements, act, "pin.changed", _target(pin), before, after)
@@ -244,7 +236,7 @@ class SqlPins(SqlStore):
             now_ms,
             act.actor,
         )
-        _insert_row(statements, pin, bucket)
+        pin_writes.insert(statements, pin, bucket)
         changes = Counter({(bucket, PinStatus.QUEUED): 1})
         pin_counts.add(statements, organization_id, changes)
         return pin
@@ -256,7 +248,7 @@ class SqlPins(SqlStore):
             "SELECT bucket FROM pins WHERE organization_id = ? AND created_ms = ?", *place
         )
         statements.run("DELETE FROM pins WHERE organization_id = ? AND created_ms = ?", *place)
-        _relabel(statements, pin, pin.wanted, None)
+        pin_writes.relabel(statements, pin, pin.wanted, None)
         pin_counts.add(statements, pin.organization_id, Counter({(bucket, pin.status): -1}))
         with suppress(NotFoundError):  # jobs that ended long ago are forgotten
             self._jobs.cancel(pin.organization_id, pin.job_id, within=statements)
@@ -302,80 +294,6 @@ def _detail(job: Job) -> str:
     if job.state == JobEvent.CANCELLED.value:
         return "it was cancelled"
     return str((job.problem or {}).get("detail", ""))[:1_000]
-
-
-def _insert_row(statements: Statements, pin: Pin, bucket: int) -> None:
-    wanted = pin.wanted
-    statements.run(
-        _INSERT,
-        pin.organization_id,
-        pin.created_ms,
-        pin.request_id,
-        bucket,
-        pin.status,
-        wanted.cid,
-        wanted.key,
-        *_names(wanted),
-        json.dumps(list(wanted.origins)),
-        *_notes(wanted),
-        pin.job_id,
-        pin.changed_ms,
-        pin.actor,
-    )
-    _relabel(statements, pin, None, wanted)
-
-
-def _update(statements: Statements, old: Pin, new: Pin) -> None:
-    place = (old.organization_id, old.created_ms)
-    notes = (*_names(new.wanted), *_notes(new.wanted))
-    statements.run(_CHANGE, *notes, new.changed_ms, *place)
-    _relabel(statements, old, old.wanted, new.wanted)
-    if new.wanted.priority is not old.wanted.priority:
-        sql = "UPDATE jobs SET priority = ? WHERE organization_id = ? AND job_id = ?"
-        statements.run(sql, new.wanted.priority.of_job, old.organization_id, old.job_id)
-
-
-def _names(wanted: NewPin) -> tuple[str | None, str | None]:
-    return wanted.name, None if wanted.name is None else fold(wanted.name)
-
-
-def _notes(wanted: NewPin) -> tuple[str, str, str, str]:
-    return (
-        json.dumps(dict(wanted.meta)),
-        json.dumps(list(wanted.tags)),
-        wanted.group,
-        wanted.priority,
-    )
-
-
-def _relabel(statements: Statements, pin: Pin, before: NewPin | None, after: NewPin | None) -> None:
-    """Change by what a pin is found, and the counts of tags and groups."""
-    old = labels_of(before) if before else set()
-    new = labels_of(after) if after else set()
-    statements.run_many(
-        "DELETE FROM pin_labels WHERE organization_id = ? AND label = ? AND created_ms = ?",
-        [(pin.organization_id, label, pin.created_ms) for label in sorted(old - new)],
-    )
-    statements.run_many(
-        "INSERT INTO pin_labels VALUES (?, ?, ?)",
-        [(pin.organization_id, label, pin.created_ms) for label in sorted(new - old)],
-    )
-    counts = Counter(names_of(after) if after else ())
-    counts.subtract(names_of(before) if before else ())
-    for (kind, name), count in counts.items():
-        if count:
-            write = partial(_count_label, statements, pin.organization_id, kind, name, count)
-            statements.at_end(("pins", f"{pin.organization_id} {kind} {name}"), write)
-
-
-def _count_label(
-    statements: Statements, organization_id: str, kind: str, name: str, count: int
-) -> None:
-    statements.run(_LABELLED, organization_id, kind, name, count)
-    if count < 0:
-        sql = """DELETE FROM pin_label_names
-            WHERE organization_id = ? AND kind = ? AND name = ? AND pins <= 0"""
-        statements.run(sql, organization_id, kind, name)
 
 
 def _found(statements: Statements, organization_id: str, request_id: str, lock: str = "") -> Pin:

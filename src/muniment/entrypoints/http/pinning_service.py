@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, post
+from litestar import MediaType, Request, Response, Router, delete, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 
@@ -186,7 +186,7 @@ def remove_pin(
 ) -> Response[None]:
     """Remove a pin."""
     service.pins.remove(act_of(request, principal), requestid)
-    return Response(None, status_code=202)
+    return Response(None, status_code=202, media_type=MediaType.TEXT)  # an empty body, not `null`
 
 
 def failure_of(problem: Problem) -> tuple[int, Failure]:
