@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -137,15 +138,14 @@ def test_the_life_of_a_key(desk):
     desk.organization()
     options = ["--role", "reader", "--scope", "files:read", "--days", "3", "--max-uses", "7"]
     made = desk.json("key", "create", "example", "robot", *options)
-    (key, _first) = desk.json("key", "list", "example")["keys"]
-    assert key["key_id"] == made["key_id"]
+    keys = {key["key_id"]: key for key in desk.json("key", "list", "example")["keys"]}
+    assert len(keys) == 2
+    key = keys[made["key_id"]]
     assert (key["role"], key["scopes"], key["max_uses"]) == ("reader", ["files:read"], 7)
     assert abs(key["expires_at"] - time.time() - 3 * 86_400) < 60
     rotated = desk.json("key", "rotate", "example", made["key_id"], "--overlap-hours", "1")
-    new, *_ = sorted(
-        desk.json("key", "list", "example")["keys"],
-        key=lambda key: key["key_id"] != rotated["key_id"],
-    )
+    keys = {key["key_id"]: key for key in desk.json("key", "list", "example")["keys"]}
+    new = keys[rotated["key_id"]]
     assert new["scopes"] == ["files:read"]
     revoked = desk.json("key", "revoke", "example", made["key_id"])
     assert revoked["revoked_at"] is not None
@@ -323,3 +323,61 @@ def test_a_flood_is_refused_while_others_work(desk):
         assert client.get("/v1/organization", headers=headers(key)).status_code in (200, 429)
         assert 429 in flooded
         assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.engine
+def test_several_processes_on_postgresql_are_one_service(desk, postgres, monkeypatch):
+    url = postgres.create_database()
+    monkeypatch.setenv("MUNIMENT_SERVICE_DATABASE", url)
+    monkeypatch.setenv("MUNIMENT_SERVICE_RATE_PER_MINUTE", "60")
+    key = desk.organization()
+    with Serving(desk.home, "--processes", "2", "--workers", "0") as serving:
+        with Serving(desk.home, "--only-work"):
+            statuses, began_s = [], time.monotonic()
+            for _ in range(200):  # a connection each, so that both processes are met
+                answer = httpx.get(f"{serving.url}/v1/organization", headers=headers(key))
+                statuses.append(answer.status_code)
+            # The quota, and what comes back meanwhile: one a second.
+            most = 61 + time.monotonic() - began_s
+            assert min(55, most) <= statuses.count(200) <= most
+            assert httpx.get(f"{serving.url}/readyz").json()["database"] == "ok"
+        made = desk.json("key", "create", "example", "robot")
+        robot = headers(made["api_key"])
+        assert httpx.get(f"{serving.url}/v1/organization", headers=robot).status_code == 200
+        desk.json("key", "revoke", "example", made["key_id"])
+        time.sleep(1.1)  # what other processes remember of a key
+        for _ in range(6):
+            assert httpx.get(f"{serving.url}/v1/organization", headers=robot).status_code == 401
+        assert desk.json("db", "check")["audit_entries"] == {"example": 4}
+        name = url.partition("@/")[2].partition("?")[0]
+        postgres.run_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        postgres.run_sql(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        gone = httpx.get(f"{serving.url}/v1/organization", headers=headers(key))
+        assert (gone.status_code, gone.json()["code"]) == (503, "unavailable")
+        assert httpx.get(f"{serving.url}/livez").status_code == 200
+        postgres.run_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert httpx.get(f"{serving.url}/v1/organization", headers=headers(key)).is_success
+    postgres.drop_database(url)
+
+
+def test_over_tls_the_audit_log_knows_who_it_was(desk, tmp_path):
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    names = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*command.split(), *names], cwd=tmp_path, check=True, capture_output=True)
+    key = desk.organization()
+    options = ["--certificate", str(tmp_path / "cert.pem"), "--key", str(tmp_path / "key.pem")]
+    context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    context.check_hostname = False
+    with (
+        Serving(desk.home, *options) as serving,
+        httpx.Client(base_url=serving.url, verify=context, headers=headers(key)) as client,
+    ):
+        assert serving.url.startswith("https://")
+        made = client.post("/v1/keys", json={"name": "robot", "role": "reader"})
+        assert made.status_code == 201
+        assert made.headers["strict-transport-security"].startswith("max-age=")
+        (*_, entry) = client.get("/v1/audit").json()["items"]
+        assert (entry["action"], entry["origin"]) == ("key.created", "127.0.0.1")
+        assert entry["request_id"] == made.headers["x-request-id"]

@@ -28,6 +28,7 @@ from muniment import errors
 BUSY_TIMEOUT_S = 60
 """How long a writer waits for another one. Transactions last seconds at most, so this is never a normal wait."""
 
+_CONNECTIONS = 5
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 8192  # 32 MiB of log before it is copied back: bulk writes would otherwise copy every page often
 
@@ -155,8 +156,17 @@ class _Turns:
         self._lock.release()
 
 
-def open_database(url_or_path: str | os.PathLike[str]) -> Database:
+def open_database(
+    url_or_path: str | os.PathLike[str],
+    connections: int = _CONNECTIONS,
+    cache_kib: int = _CACHE_KIB,
+) -> Database:
     """Open a database by its SQLAlchemy URL, or a SQLite file by its path; the file is created if it is absent.
+
+    Args:
+        url_or_path: Where it is.
+        connections: Connections that are kept open for the next one who needs one; more are opened and closed as needed.
+        cache_kib: Pages that each connection to SQLite keeps in memory.
 
     Raises:
         UsageError: The URL names a database that Muniment does not work with.
@@ -167,8 +177,8 @@ def open_database(url_or_path: str | os.PathLike[str]) -> Database:
         if url.get_backend_name() not in _DIALECTS:
             raise errors.UsageError(f"database must be one of {', '.join(_DIALECTS)}, got {url!r}")
         if url.get_backend_name() == "sqlite":
-            return Database(_sqlite_engine(url), str(url.database))
-        return Database(_postgresql_engine(url), url.render_as_string())
+            return Database(_sqlite_engine(url, connections, cache_kib), str(url.database))
+        return Database(_postgresql_engine(url, connections), url.render_as_string())
     except ModuleNotFoundError as error:
         raise errors.UsageError(
             f"database cannot be opened: {error}; PostgreSQL needs `pip install 'muniment[postgresql]'`"
@@ -177,19 +187,20 @@ def open_database(url_or_path: str | os.PathLike[str]) -> Database:
         raise errors.UsageError(f"database cannot be opened: {error}") from error
 
 
-def _postgresql_engine(url: URL) -> Engine:
+def _postgresql_engine(url: URL, connections: int) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")  # not whatever SQLAlchemy's version prefers
     # The pool waits for no place: who uses connections in threads says so by having few threads.
-    return create_engine(url, pool_pre_ping=True, max_overflow=-1)
+    return create_engine(url, pool_pre_ping=True, pool_size=connections, max_overflow=-1)
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, connections: int, cache_kib: int) -> Engine:
     if not url.database or url.database == ":memory:":
         raise errors.UsageError("the catalogue needs a database file, got a database in memory")
     _create_private(url.database)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=-1)
-    event.listen(engine, "connect", _set_up_sqlite)
+    arguments = {"timeout": BUSY_TIMEOUT_S}
+    engine = create_engine(url, connect_args=arguments, pool_size=connections, max_overflow=-1)
+    event.listen(engine, "connect", lambda new, _record: _set_up_sqlite(new, cache_kib))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -209,13 +220,13 @@ def _create_private(file: str) -> None:
         os.close(folder)
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _set_up_sqlite(connection: sqlite3.Connection, cache_kib: int) -> None:
     connection.isolation_level = None  # this module begins transactions, not the driver
     _write_ahead(connection)
     for pragma in (
         "synchronous = FULL",  # a commit is on the disk when it returns
         "foreign_keys = ON",
-        f"cache_size = -{_CACHE_KIB}",
+        f"cache_size = -{cache_kib}",
         f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")

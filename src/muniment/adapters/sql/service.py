@@ -32,6 +32,11 @@ SERVICE_MIGRATIONS: Steps = (
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 
+CONNECTIONS = 16
+"""Connections that a process keeps open: one for each thread that answers requests."""
+
+_CACHE_KIB = 8 * 1024
+
 SERVICE_VERSIONS = "service_schema_version"
 
 
@@ -43,7 +48,7 @@ def open_service_database(url_or_path: str | os.PathLike[str]) -> Database:
         FormatError: The database was written by a newer Muniment.
         IntegrityError: The file is damaged or no database.
     """
-    database = open_database(url_or_path)
+    database = open_database(url_or_path, CONNECTIONS, _CACHE_KIB)
     try:
         migrate(database, SERVICE_MIGRATIONS, SERVICE_VERSIONS)
     except BaseException:

@@ -131,8 +131,10 @@ class _Remembered:
     generation: int
 
 
-def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let a request pass that came through the gate: a second look, in case that somebody forgets the first.
+
+    It waits for nothing; the framework would run it in a thread if it were not asynchronous.
 
     Raises:
         AuthenticationError: It did not.

@@ -33,7 +33,7 @@ QUERY_FIELDS_MAX = 200
 HEADER_BYTES_MAX = 32 * 1024
 HEADER_FIELDS_MAX = 100
 
-THREADS = 32
+THREADS = 16
 """Threads of one process in which handlers run: most of them wait for the disk or the database."""
 
 SECURITY = {
