@@ -95,7 +95,9 @@ def test_an_older_schema_is_led_on(file, monkeypatch):
         catalog.close()
     with sqlite3.connect(file) as connection:
         assert connection.execute("SELECT COUNT(*) FROM notes").fetchone() == (1,)
-        assert connection.execute("SELECT version FROM schema_version").fetchone() == (len(migrations.MIGRATIONS),)
+        assert connection.execute("SELECT version FROM schema_version").fetchone() == (
+            len(migrations.MIGRATIONS),
+        )
     connection.close()
 
 
