@@ -1,14 +1,14 @@
-"""`python -m benchmarks archive`, `gateway` or `scan`; each has its own `--help`."""
+"""`python -m benchmarks archive`, `gateway`, `scan` or `service`; each has its own `--help`."""
 
 import argparse
 import signal
 import sys
 from pathlib import Path
 
-from benchmarks import archive, gateway, scan
+from benchmarks import archive, gateway, scan, service
 from benchmarks.peers import PROJECT
 
-BENCHMARKS = {"archive": archive, "gateway": gateway, "scan": scan}
+BENCHMARKS = {"archive": archive, "gateway": gateway, "scan": scan, "service": service}
 
 
 def main() -> int:

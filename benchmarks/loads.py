@@ -64,13 +64,21 @@ def request_many(server: Server, ask: Ask, duration_s: float, scratch: Path) -> 
     Raises:
         CommandFailedError: A request failed, or none was answered.
     """
+    return request_times(server, ask, duration_s, scratch)[0]
+
+
+def request_times(
+    server: Server, ask: Ask, duration_s: float, scratch: Path
+) -> tuple[Served, list[float]]:
+    """As `request_many`, with the milliseconds of every request."""
     _h2load(server, ask, WARM_UP_S, scratch)
     with Observer(server) as observer:
         times_ms = _h2load(server, ask, duration_s, scratch)
     cut = statistics.quantiles(times_ms, n=100)
     rate = len(times_ms) / duration_s
     cpu_ms = observer.cpu_s * 1e3 / len(times_ms)
-    return Served(rate, rate * ask.size_bytes / MB, cut[49], cut[98], cpu_ms, observer.peak_mb)
+    mb_s = rate * ask.size_bytes / MB
+    return Served(rate, mb_s, cut[49], cut[98], cpu_ms, observer.peak_mb), times_ms
 
 
 def _h2load(server: Server, ask: Ask, duration_s: float, scratch: Path) -> list[float]:
@@ -162,13 +170,37 @@ def download(
     )
 
 
-def fetch(server: Server, path: str) -> bytes:
+def upload(server: Server, path: str, file: Path, times: int, *options: str) -> Served:
+    """PUT one large file several times, by one curl each.
+
+    Raises:
+        CommandFailedError: It is not answered by 201, or not all of it was sent.
+    """
+    command = ["curl", "--silent", "--show-error", "--fail", *options, "--output", "/dev/null"]
+    form = r"%{http_code} %{size_upload} %{time_total}"
+    target, size_bytes = f"{server.url}{path}", file.stat().st_size
+    seconds = []
+    with Observer(server) as observer:
+        for _ in range(times):
+            said = _run([*command, "--write-out", form, "--upload-file", str(file), target])
+            status, sent, time_s = said.split()
+            if (status, int(sent)) != ("201", size_bytes):
+                raise CommandFailedError(f"expected 201 and {size_bytes} bytes sent, got {said}")
+            seconds.append(float(time_s))
+    middle_s = statistics.median(seconds)
+    cpu_ms = observer.cpu_s * 1e3 / times
+    rate = size_bytes / MB / middle_s
+    return Served(1 / middle_s, rate, middle_s * 1e3, max(seconds) * 1e3, cpu_ms, observer.peak_mb)
+
+
+def fetch(server: Server, path: str, *options: str) -> bytes:
     """The body of one answer.
 
     Raises:
         CommandFailedError: There is none.
     """
-    return _output(["curl", "--silent", "--show-error", "--fail", "--insecure", server.url + path])
+    command = ["curl", "--silent", "--show-error", "--fail", "--insecure", *options]
+    return _output([*command, server.url + path])
 
 
 def _run(command: Sequence[str]) -> str:

@@ -52,6 +52,11 @@ class LocalCluster:
         self._running.close()
 
     @property
+    def process_id(self) -> int:
+        """The peer's process."""
+        return self._daemon.process_id
+
+    @property
     def api_url(self) -> str:
         """Where the REST API is."""
         return f"http://127.0.0.1:{self._api_port}"

@@ -1,0 +1,287 @@
+"""The loads of `BENCH=service`: reads and new pins, as many as there can be and at a rate; files up and down."""
+
+import base64
+import itertools
+import json
+import os
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import loads, service_client
+from benchmarks.loads import Ask
+from benchmarks.measure import MB, CommandFailedError
+from benchmarks.servers import Observer, Server
+from benchmarks.service_client import Target
+from benchmarks.service_fill import sample
+from benchmarks.service_hosts import FILES, Host, holder
+
+LIST, ONE, CREATE = "list pins", "one pin", "create a pin"
+LIST_FILES, COMMIT, STATUS = "list files", "one commit", "status"
+PUT_LARGE, GET_LARGE = "large file up", "large file down"
+PUT_SMALL, GET_SMALL = "small files up", "small files down"
+CLIENTS = 16
+RATE = 1_000
+"""Requests a second that the aim is about."""
+
+SMALL_BYTES, SMALL_FILES = 10_000, 1_000
+LARGE_TIMES = 3
+ARCHIVE_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a load got from a service, and what that cost the service, its database included.
+
+    Attributes:
+        requests_s: Requests answered per second.
+        p50_ms: Median time.
+        p95_ms: 95 of 100 requests take at most this time.
+        p99_ms: 99 of 100.
+        cpu_ms: Processor time for each request.
+        peak_mb: Most memory that all its processes held together (PSS).
+        mb_s: Of bodies, in units of 1,000,000 bytes a second; 0 where they are not what counts.
+        shed: Share of the requests at a rate that were refused because there were too many; the times are those of the others.
+    """
+
+    requests_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    cpu_ms: float
+    peak_mb: float
+    mb_s: float = 0
+    shed: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Puts one server under load.
+
+    Attributes:
+        server: The server.
+        header: The header field with its API key; empty for none.
+        duration_s: How long a load lasts.
+        scratch: Folder for what h2load writes down.
+    """
+
+    server: Server
+    header: str
+    duration_s: float
+    scratch: Path
+
+    def read_most(self, paths: Sequence[str]) -> Figure:
+        """As many requests as are answered, by h2load, whose own cost is small."""
+        headers = [self.header] if self.header else []
+        ask = Ask(paths, 0, CLIENTS, headers)
+        served, times_ms = loads.request_times(self.server, ask, self.duration_s, self.scratch)
+        return _figure(times_ms, served.requests_s, served.cpu_ms, served.peak_mb)
+
+    def read_at_rate(self, paths: Sequence[str]) -> Figure:
+        """Requests that come at `RATE`, whether the last are answered or not."""
+        target = self._target("GET", 200)
+        requests = itertools.cycle([target.request(path) for path in paths])
+        return self._at_rate(target, requests)
+
+    def create_most(self, path: str, status: int = 202) -> Figure:
+        """As many new pins as are answered."""
+        target = self._target("POST", status)
+        with Observer(self.server) as observer:
+            begun_s = time.perf_counter()
+            times_ms = service_client.at_once(
+                target, _new_pins(target, path), CLIENTS, self.duration_s
+            )
+            wall_s = time.perf_counter() - begun_s
+        return _observed(times_ms, wall_s, observer)
+
+    def create_at_rate(self, path: str) -> Figure:
+        """New pins that come at `RATE`."""
+        target = self._target("POST", 202)
+        return self._at_rate(target, _new_pins(target, path))
+
+    def put_many(self, paths: Sequence[str], body: bytes) -> Figure:
+        """Upload a small file to each path."""
+        target = self._target("PUT", 201)
+        requests = (target.request(path, body) for path in paths)
+        return self._all(target, requests, len(paths), len(body))
+
+    def get_many(self, paths: Sequence[str], size_bytes: int) -> Figure:
+        """Download each path."""
+        target = self._target("GET", 200, size_bytes)
+        requests = (target.request(path) for path in paths)
+        return self._all(target, requests, len(paths), size_bytes)
+
+    def _target(self, method: str, status: int, size_bytes: int | None = None) -> Target:
+        headers = (self.header,) if self.header else ()
+        return Target(self.server.url, method, status, headers, size_bytes)
+
+    def _at_rate(self, target: Target, requests: Iterator[bytes]) -> Figure:
+        with Observer(self.server) as observer:
+            begun_s = time.perf_counter()
+            times_ms, shed = service_client.at_rate(target, requests, RATE, self.duration_s)
+            wall_s = time.perf_counter() - begun_s
+        share = shed / (shed + len(times_ms))
+        return replace(_observed(times_ms, wall_s, observer), shed=share)
+
+    def _all(
+        self, target: Target, requests: Iterator[bytes], total: int, size_bytes: int
+    ) -> Figure:
+        with Observer(self.server) as observer:
+            begun_s = time.perf_counter()
+            times_ms = service_client.at_once(target, requests, CLIENTS)
+            wall_s = time.perf_counter() - begun_s
+        if len(times_ms) != total:
+            raise CommandFailedError(f"expected {total} answers, got {len(times_ms)}")
+        return _observed(times_ms, wall_s, observer, size_bytes)
+
+
+def _observed(
+    times_ms: Sequence[float], wall_s: float, observer: Observer, size_bytes: int = 0
+) -> Figure:
+    rate = len(times_ms) / wall_s
+    cpu_ms = observer.cpu_s * 1e3 / max(1, len(times_ms))
+    return _figure(times_ms, rate, cpu_ms, observer.peak_mb, rate * size_bytes / MB)
+
+
+def _figure(
+    times_ms: Sequence[float], rate: float, cpu_ms: float, peak_mb: float, mb_s: float = 0
+) -> Figure:
+    if len(times_ms) < 2:
+        raise CommandFailedError("too few requests were answered to say anything")
+    cut = statistics.quantiles(times_ms, n=100)
+    return Figure(rate, cut[49], cut[94], cut[98], cpu_ms, peak_mb, mb_s)
+
+
+def _of_large(served: loads.Served) -> Figure:
+    slowest = served.p99_ms
+    return Figure(
+        served.requests_s,
+        served.p50_ms,
+        slowest,
+        slowest,
+        served.cpu_ms,
+        served.peak_mb,
+        served.mb_s,
+    )
+
+
+def _new_pins(target: Target, path: str) -> Iterator[bytes]:
+    """Pins of contents that nobody else has, and that lie in their own CID, so that nothing has to be fetched."""
+    for number in service_client.unique_numbers():
+        body = {"cid": identity_cid(number.to_bytes(8)), "name": f"new {number}"}
+        yield target.request(path, json.dumps(body).encode())
+
+
+def identity_cid(content: bytes) -> str:
+    """A CID of raw bytes that holds them."""
+    raw = b"\x01\x55\x00" + bytes([len(content)]) + content
+    return "b" + base64.b32encode(raw).decode("ascii").rstrip("=").lower()
+
+
+def pin_loads(
+    host: Host, pins: int, duration_s: float, scratch: Path
+) -> Iterator[tuple[str, Figure]]:
+    """Everything about the pins of the organisation that has so many."""
+    client = Client(host.server, host.keys[holder(pins)], duration_s, scratch)
+    reads = {LIST: ["/psa/pins"], ONE: [f"/psa/pins/{name}" for name in sample(pins)]}
+    for path in (reads[LIST][0], reads[ONE][-1]):
+        check_pins(host.server, path, client.header, pins)
+    for name, paths in reads.items():
+        yield f"{name}, most", client.read_most(paths)
+        yield f"{name}, at rate", client.read_at_rate(paths)
+    yield f"{CREATE}, most", client.create_most("/psa/pins")
+    yield f"{CREATE}, at rate", client.create_at_rate("/psa/pins")
+
+
+def check_pins(server: Server, path: str, header: str, pins: int) -> None:
+    """Check that the service knows what was filled into its tables.
+
+    Raises:
+        CommandFailedError: It does not.
+    """
+    found = _json(server, path, header)
+    if found.get("count", pins) < pins or ("results" in found and len(found["results"]) != 10):
+        raise CommandFailedError(f"expected {pins} pins, got {found}")
+
+
+def cluster_loads(server: Server, duration_s: float, scratch: Path) -> Iterator[tuple[str, Figure]]:
+    """The same of IPFS Cluster, whose pins are those that it was just given."""
+    client = Client(server, "", duration_s, scratch)
+    yield f"{CREATE}, most", client.create_most("/pins", 200)
+    found = _json(server, "/pins?status=queued,pinning,pinned,failed&limit=100", "")
+    names = [result["requestid"] for result in found["results"]]
+    if not names:
+        raise CommandFailedError("IPFS Cluster lists no pins")
+    yield f"{LIST}, most", client.read_most(["/pins"])
+    yield f"{ONE}, most", client.read_most([f"/pins/{name}" for name in names])
+
+
+def file_loads(
+    host: Host, large: Path, duration_s: float, scratch: Path
+) -> Iterator[tuple[str, Figure]]:
+    """Files up, archived, and down; then what is read about them."""
+    server, header = host.server, host.keys[FILES]
+    client, options = Client(server, header, duration_s, scratch), ("--header", header)
+    body = os.urandom(SMALL_BYTES)
+    paths = [f"/v1/files/small/{number:05}.bin" for number in range(SMALL_FILES)]
+    yield PUT_SMALL, client.put_many(paths, body)
+    yield (
+        PUT_LARGE,
+        _of_large(loads.upload(server, "/v1/files/large.bin", large, LARGE_TIMES, *options)),
+    )
+    files = _archived(server, header)
+    small = [file["address"] + "/content" for file in files if file["size_bytes"] == SMALL_BYTES]
+    (big, *_) = (file for file in files if file["size_bytes"] == large.stat().st_size)
+    if loads.fetch(server, small[0], *options) != body:
+        raise CommandFailedError("a small file is not what was uploaded")
+    yield GET_SMALL, client.get_many(small, SMALL_BYTES)
+    yield (
+        GET_LARGE,
+        _of_large(
+            loads.download(
+                server,
+                big["address"] + "/content",
+                LARGE_TIMES,
+                *options,
+                size_bytes=large.stat().st_size,
+            )
+        ),
+    )
+    reads = {
+        LIST_FILES: "/v1/files?limit=100",
+        COMMIT: f"/v1/commits/{big['commit_id']}",
+        STATUS: "/v1/status",
+    }
+    for name, path in reads.items():
+        yield f"{name}, most", client.read_most([path])
+        yield f"{name}, at rate", client.read_at_rate([path])
+
+
+def _archived(server: Server, header: str) -> list[dict[str, Any]]:
+    """Archive what was uploaded, and return what there is then."""
+    started = _json(server, "/v1/archive", header, "--request", "POST")
+    deadline_s = time.monotonic() + ARCHIVE_TIMEOUT_S
+    while True:
+        operation = _json(server, f"/v1/operations/{started['operation_id']}", header)
+        if operation["state"] == "succeeded":
+            break
+        if operation["state"] in ("failed", "cancelled") or time.monotonic() > deadline_s:
+            raise CommandFailedError(f"archiving failed: {operation}")
+        time.sleep(0.5)
+    files: list[dict[str, Any]] = []
+    query = "kind=file&state=archived&limit=100"
+    while True:
+        page = _json(server, f"/v1/files?{query}", header)
+        files += page["items"]
+        if page["next"] is None:
+            return files
+        query = f"kind=file&state=archived&limit=100&cursor={page['next']}"
+
+
+def _json(server: Server, path: str, header: str, *options: str) -> dict[str, Any]:
+    fields = ("--header", header) if header else ()
+    answer: dict[str, Any] = json.loads(loads.fetch(server, path, *fields, *options))
+    return answer
