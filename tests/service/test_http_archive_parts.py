@@ -1,5 +1,6 @@
 """Parts of the archive API: what threads share, and what travels in header fields."""
 
+import asyncio
 import contextlib
 import threading
 from types import SimpleNamespace
@@ -7,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from litestar import Litestar, get
+from litestar.response import Stream
 
+from muniment.entrypoints.http import streaming
 from muniment.entrypoints.http.problems import ProblemError
 from muniment.entrypoints.http.ranges import is_known, wanted_range
 from muniment.entrypoints.http.streaming import attachment, safe_media_type
@@ -90,6 +94,49 @@ def test_names_of_attachments_cannot_end_the_field(name):
     plain = value.partition("; filename*=")[0]
     assert plain.startswith('attachment; filename="')
     assert plain.count('"') == 2
+
+
+def test_files_are_closed_when_the_client_goes_away(monkeypatch):
+    closed = threading.Event()
+
+    def pieces():
+        try:
+            while True:
+                yield bytes(1 << 20)
+        finally:
+            closed.set()
+
+    @get("/endless")
+    async def endless() -> Stream:
+        return await streaming.stream(pieces(), {}, media_type="text/plain")
+
+    async def visit():
+        left, sent = asyncio.Event(), []
+
+        async def receive():
+            if not sent:
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(len(message.get("body", b"")))
+            if len(sent) > 20:
+                left.set()
+                await asyncio.Event().wait()  # as a client does that reads no more
+
+        scope = {"type": "http", "method": "GET", "path": "/endless", "raw_path": b"/endless"}
+        scope |= {"query_string": b"", "headers": [], "root_path": "", "http_version": "1.1"}
+        async with asyncio.timeout(30):
+            await app(scope, receive, send)
+        assert max(sent) == streaming.SENT_BYTES
+
+    app = Litestar([endless], openapi_config=None)
+    asyncio.run(visit())
+    assert closed.is_set()
+    monkeypatch.setattr(streaming, "STREAMS_MAX", 0)
+    with pytest.raises(ProblemError, match="try again"):
+        asyncio.run(streaming.stream(pieces(), {}, media_type="text/plain"))
 
 
 @given(st.text(max_size=60))

@@ -152,6 +152,7 @@ def open_stream(
             ) from error
         if tag != (_MESSAGE if left else _FINAL):
             raise FormatError(f"{what} has a message of tag {tag} where that cannot be")
+        del wire  # whoever takes its time with the plaintext need not hold both
         yield plain
 
 

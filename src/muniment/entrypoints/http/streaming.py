@@ -2,13 +2,28 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any
+from collections.abc import AsyncGenerator, Generator, Iterator
+from typing import Any, cast
 from urllib.parse import quote
 
+from litestar import Response
 from litestar.response import Stream
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+from muniment.entrypoints.http.problems import ProblemError
 
 _END = b""
+
+SENT_BYTES = 128 << 10
+"""What is sent at once: the server holds several of those for a client that reads slowly."""
+
+STREAMS_MAX = 64
+"""Answers of one process that are on their way at once: each takes some MiB of memory for as long as its client likes."""
+
+AHEAD_STREAMS_MAX = 8
+"""As long as there are no more, the next piece is made while one is sent: that is faster, and takes more memory."""
+
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 _TOKENS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`|~")
 
@@ -28,23 +43,71 @@ async def stream(
     *,
     media_type: str,
     status_code: int = 200,
-) -> Stream:
-    """Answer with pieces; what fails before the first of them becomes a problem, what fails later cuts the answer off."""
+) -> Stream | Response[bytes]:
+    """Answer with pieces; what fails before the first of them becomes a problem, what fails later cuts the answer off.
+
+    Raises:
+        ProblemError: Too many answers like it are on their way.
+    """
+    if _Load.streams >= STREAMS_MAX:
+        raise ProblemError(
+            "unavailable",
+            f"{STREAMS_MAX} downloads are on their way: try again soon",
+            {"retry-after": "5"},
+        )
     first = await asyncio.to_thread(_next, pieces)
     # As a header field: Litestar would guess at the encoding of text.
     headers = headers | {"content-type": media_type}
-    return Stream(_ahead(first, pieces), status_code=status_code, headers=headers)
+    if not first:
+        return Response(b"", status_code=status_code, headers=headers, media_type=media_type)
+    return _ClosingStream(_ahead(first, pieces), status_code=status_code, headers=headers)
 
 
-async def _ahead(first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    coming: asyncio.Future[bytes] = asyncio.ensure_future(asyncio.to_thread(_next, pieces))
+class _ClosingStream(Stream):
+    """A stream whose files are closed when the client goes away, and not only when they are collected as garbage."""
+
+    def to_asgi_response(self, *arguments: Any, **more: Any) -> ASGIResponse:  # noqa: ANN401  # as its base has it
+        answer, pieces = super().to_asgi_response(*arguments, **more), self.iterator
+
+        async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await answer(scope, receive, send)
+            finally:
+                await cast("AsyncGenerator[bytes, None]", pieces).aclose()
+
+        return cast("ASGIResponse", answering)
+
+
+class _Load:
+    """How many answers of this process are on their way. Only its event loop touches it."""
+
+    streams = 0
+
+
+async def _ahead(piece: bytes, pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    coming: asyncio.Future[bytes] | None = None
+    _Load.streams += 1
     try:
-        yield first
-        while piece := await asyncio.shield(coming):
-            coming = asyncio.ensure_future(asyncio.to_thread(_next, pieces))
-            yield piece
+        while piece:
+            if _Load.streams <= AHEAD_STREAMS_MAX:
+                coming = asyncio.ensure_future(asyncio.to_thread(_next, pieces))
+            for part in _cut(piece):
+                yield part
+            piece = _END  # let go of it before the next is made
+            coming = coming or asyncio.ensure_future(asyncio.to_thread(_next, pieces))
+            piece, coming = await asyncio.shield(coming), None
     finally:
+        _Load.streams -= 1
         await asyncio.shield(_close(coming, pieces))
+
+
+def _cut(piece: bytes) -> Iterator[bytes]:
+    """Cut a piece into what is sent at once."""
+    if len(piece) <= SENT_BYTES:
+        yield piece
+        return
+    for start in range(0, len(piece), SENT_BYTES):
+        yield piece[start : start + SENT_BYTES]
 
 
 def _next(pieces: Iterator[bytes]) -> bytes:
@@ -52,11 +115,12 @@ def _next(pieces: Iterator[bytes]) -> bytes:
     return next(filter(None, pieces), _END)
 
 
-async def _close(coming: "asyncio.Future[Any]", pieces: Iterator[bytes]) -> None:
+async def _close(coming: "asyncio.Future[bytes] | None", pieces: Iterator[bytes]) -> None:
     """Close the files behind the pieces, once their thread is done with them."""
-    await asyncio.wait([coming])
-    if not coming.cancelled():
-        coming.exception()
+    if coming is not None:
+        await asyncio.wait([coming])
+        if not coming.cancelled():
+            coming.exception()
     if isinstance(pieces, Generator):
         await asyncio.to_thread(pieces.close)
 
