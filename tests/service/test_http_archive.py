@@ -161,6 +161,7 @@ def test_what_was_archived_is_removed_and_nothing_else(office, tmp_path):
     assert found == ["b.txt"]
 
 
+@pytest.mark.slow
 def test_uploads_stay_where_they_are_if_wished(tmp_path):
     office = Office(tmp_path / "service", keep_staged="true")
     with office.service.worker():
@@ -175,6 +176,7 @@ def test_uploads_stay_where_they_are_if_wished(tmp_path):
     office.close()
 
 
+@pytest.mark.slow
 def test_uploads_in_a_damaged_commit_are_kept(office, tmp_path, monkeypatch):
     office.put("a.txt", b"a" * 5000)
 
@@ -208,6 +210,7 @@ def test_uploads_in_a_damaged_commit_are_kept(office, tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_behind_its_commit_is_archived_again_before_it_goes(
     office, tmp_path, monkeypatch
 ):
@@ -342,6 +345,7 @@ def test_many_files_as_one_stream_with_any_names(office):
     assert "file.restored" in [e["action"] for e in office.client.get("/v1/audit").json()["items"]]
 
 
+@pytest.mark.slow
 def test_erased_files_are_gone_and_told_of(office):
     office.put("a.txt", b"a")
     office.put("b.txt", b"b")
@@ -402,6 +406,7 @@ def test_files_are_listed_and_searched_page_by_page(office):
     assert office.client.get("/v1/files", params={"commit_id": "none"}).status_code == 404
 
 
+@pytest.mark.slow
 def test_a_version_that_waits_comes_behind_the_archived_one(office, tmp_path):
     elsewhere = tmp_path / "papers"
     elsewhere.mkdir()
@@ -420,6 +425,7 @@ def test_a_version_that_waits_comes_behind_the_archived_one(office, tmp_path):
     assert seen == [(f"{elsewhere}/note", "archived"), (f"{elsewhere}/note", "pending")]
 
 
+@pytest.mark.slow
 def test_commits_show_what_is_public_of_them_and_no_keys(office):
     office.put("a.txt", b"a")
     (first,) = office.archive()["result"]["commits"]
@@ -440,6 +446,7 @@ def test_commits_show_what_is_public_of_them_and_no_keys(office):
     assert office.client.get(f"/v1/commits/{first['commit_id'][:-1]}").status_code == 404
 
 
+@pytest.mark.slow
 def test_verification_tells_what_is_wrong(office):
     office.put("a.txt", b"a" * 5000)
     (commit,) = office.archive()["result"]["commits"]
@@ -471,6 +478,7 @@ def test_status_counts_what_waits_and_what_is_archived(office):
     assert status["last_commit"]["sequence"] == 1
 
 
+@pytest.mark.slow
 def test_timestamps_are_asked_for_again(office):
     office.put("a.txt", b"a")
     office.archive()
@@ -479,6 +487,7 @@ def test_timestamps_are_asked_for_again(office):
     assert done["result"] == {"completed": 0, "waiting": 1, "unreached": 0, "problems": []}
 
 
+@pytest.mark.slow
 def test_an_operation_that_waits_for_the_command_line_says_so_and_goes_on(office):
     office.put("a.txt", b"a")
     archive = office.service.archives.get("one")
@@ -492,6 +501,7 @@ def test_an_operation_that_waits_for_the_command_line_says_so_and_goes_on(office
     assert office.wait(address)["state"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_one_run_at_a_time_and_each_can_be_cancelled_and_resumed(office):
     office.put("a.txt", b"a")
     with office.service.archives.get("one").lock():
@@ -516,6 +526,7 @@ def test_one_run_at_a_time_and_each_can_be_cancelled_and_resumed(office):
     assert actions.count("operation.resumed") == 1
 
 
+@pytest.mark.slow
 def test_an_unfinished_commit_is_resumed_by_name(office, monkeypatch):
     office.put("a.txt", b"a")
     stopped = threading.Event()

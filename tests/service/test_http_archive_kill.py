@@ -9,11 +9,12 @@ import sys
 import time
 
 import pytest
+from litestar.testing import TestClient
 
 from muniment.accounts.organizations import Act
 from muniment.bootstrap_service import Service
+from muniment.entrypoints.http.app import create_app
 from muniment.service_jobs.registering import ARCHIVE, new_archive_job
-from muniment.uploads.upload import Upload
 
 WORKER = """
 import sys, threading
@@ -42,9 +43,15 @@ def make_service(tmp_path, monkeypatch):
         (home / "service.toml").write_text(f"database = '{database}'\nlease_s = 1\n")
         service = Service(home)
         services.append(service)
-        service.create_organization("one", "One")
+        key, _new_keys = service.create_organization("one", "One")
+        client = TestClient(create_app(service), base_url="http://muniment.test")
         for number in range(FILES):
-            put(service, b"papers/%d" % number, hashlib.sha256(b"%d" % number).digest() * 2_000)
+            answer = client.put(
+                f"/v1/files/papers/{number}",
+                content=hashlib.sha256(b"%d" % number).digest() * 2_000,
+                headers={"authorization": f"Bearer {key}"},
+            )
+            assert answer.status_code == 201, answer.text
         return service
 
     yield make
@@ -54,15 +61,6 @@ def make_service(tmp_path, monkeypatch):
 
 def act():
     return Act("one", "system", time.time_ns() // 1000)
-
-
-def put(service, path, data):
-    now = int(time.time())
-    upload = Upload("one", os.urandom(16).hex(), path, len(data), now, now + 600, "system")
-    service.receiver.begin(upload)
-    with service.receiver.receiving(upload) as file:
-        file.write(data)
-        service.receiver.finish(act(), upload, file)
 
 
 def start_worker(service):
@@ -99,8 +97,9 @@ def check_done_once(service, job):
     assert [commit["commit_id"] for commit in job.result["commits"]] == [
         row.commit_id for row in catalog.commits()
     ]
-    uploads = service.receiver.store.page("one", None, 1_000)
-    assert {upload.state for upload in uploads} == {"archived"}
+    with service.database.transaction() as connection:
+        states = connection.exec_driver_sql("SELECT DISTINCT state FROM uploads").scalars().all()
+    assert states == ["archived"]
     left = [names for _folder, _folders, names in os.walk(service.home / "uploads/one") if names]
     assert left == []
     audit = [entry.action for entry in service.accounts.audit("one", 0, 1_000)]

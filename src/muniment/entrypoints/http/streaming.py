@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any, cast
 from urllib.parse import quote
 
-from litestar import Response
 from litestar.response import Stream
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
@@ -43,7 +42,7 @@ async def stream(
     *,
     media_type: str,
     status_code: int = 200,
-) -> Stream | Response[bytes]:
+) -> Stream:
     """Answer with pieces; what fails before the first of them becomes a problem, what fails later cuts the answer off.
 
     Raises:
@@ -58,8 +57,6 @@ async def stream(
     first = await asyncio.to_thread(_next, pieces)
     # As a header field: Litestar would guess at the encoding of text.
     headers = headers | {"content-type": media_type}
-    if not first:
-        return Response(b"", status_code=status_code, headers=headers, media_type=media_type)
     return _ClosingStream(_ahead(first, pieces), status_code=status_code, headers=headers)
 
 
@@ -88,6 +85,8 @@ async def _ahead(piece: bytes, pieces: Iterator[bytes]) -> AsyncGenerator[bytes,
     coming: asyncio.Future[bytes] | None = None
     _Load.streams += 1
     try:
+        if not piece:
+            yield _END
         while piece:
             if _Load.streams <= AHEAD_STREAMS_MAX:
                 coming = asyncio.ensure_future(asyncio.to_thread(_next, pieces))

@@ -231,7 +231,7 @@ def show_proof(
 )
 async def restore(
     request: HttpRequest, service: Service, principal: Principal, data: Restoration
-) -> Stream | Response[bytes]:
+) -> Stream:
     """Get many files as one zip or tar, made while it is sent.
 
     What cannot be opened, because its key was erased for instance, is left out and told of in the last entry, `muniment-problems.txt`.
