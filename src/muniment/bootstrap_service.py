@@ -297,6 +297,7 @@ class Service:
         scopes: frozenset[Permission] | None = None,
         expires_at: int | None = None,
         max_uses: int | None = None,
+        quota: Quota = NO_LIMIT,
     ) -> str:
         """Make an API key on behalf of whoever runs the service, and return it.
 
@@ -307,7 +308,16 @@ class Service:
         token, key_id, digest = new_token(os.urandom)
         act = self._own_act(organization_id)
         key = ApiKey(
-            key_id, organization_id, name, role, scopes, digest, act.at, expires_at, max_uses
+            key_id,
+            organization_id,
+            name,
+            role,
+            scopes,
+            digest,
+            act.at,
+            expires_at,
+            max_uses,
+            quota=quota,
         )
         self.accounts.add_key(act, key)
         return token

@@ -137,6 +137,7 @@ def test_quotas(desk):
 def test_the_life_of_a_key(desk):
     desk.organization()
     options = ["--role", "reader", "--scope", "files:read", "--days", "3", "--max-uses", "7"]
+    options += ["--quota-bytes", "1000", "--quota-files", "5"]
     made = desk.json("key", "create", "example", "robot", *options)
     keys = {key["key_id"]: key for key in desk.json("key", "list", "example")["keys"]}
     assert len(keys) == 2
@@ -147,6 +148,7 @@ def test_the_life_of_a_key(desk):
     keys = {key["key_id"]: key for key in desk.json("key", "list", "example")["keys"]}
     new = keys[rotated["key_id"]]
     assert new["scopes"] == ["files:read"]
+    assert (new["quota_bytes"], new["quota_files"], new["used_bytes"]) == (1000, 5, 0)
     revoked = desk.json("key", "revoke", "example", made["key_id"])
     assert revoked["revoked_at"] is not None
     assert "no good any more" in desk.text("key", "list", "example")

@@ -48,6 +48,8 @@ def test_the_organisation_its_members_and_its_audit_log(client):
 def test_keys_are_made_rotated_and_revoked(service, client):
     made = client.create_key("a program", "contributor", scopes=["files:write"], max_uses=100)
     assert client.show_key(made.key_id).scopes == ["files:write"]
+    limited = client.create_key("an import", "contributor", quota_bytes=1000, quota_files=5)
+    assert (limited.quota_bytes, limited.quota_files, limited.used.files) == (1000, 5, 0)
     rotated = client.rotate_key(made.key_id, overlap_s=0)
     client.revoke_key(rotated.key_id)
     assert client.show_key(rotated.key_id).revoked_at is not None

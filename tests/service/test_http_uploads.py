@@ -199,6 +199,44 @@ def test_room_is_reserved_before_a_byte_is_read(each_desk):
     desk.check_room(len(DATA))
 
 
+def test_a_key_holds_no_more_than_its_own_quota(each_desk):
+    desk = each_desk
+    wanted = {
+        "name": "an import",
+        "role": "contributor",
+        "quota_bytes": len(DATA),
+        "quota_files": 1,
+    }
+    made = desk.client.post("/v1/keys", json=wanted).json()
+    assert (made["quota_bytes"], made["used"]) == (len(DATA), {"size_bytes": 0, "files": 0})
+
+    def put(key, path, data=DATA):
+        headers = {"authorization": f"Bearer {key['key']}"}
+        return desk.client.put(f"/v1/files/{path}", content=data, headers=headers)
+
+    def held(key):
+        view = desk.client.get(f"/v1/keys/{key['key_id']}").json()
+        assert view["reserved"] == {"size_bytes": 0, "files": 0}
+        return view["used"]
+
+    assert code(put(made, "a", DATA + b"x")) == (413, "quota-exceeded")
+    upload_id = put(made, "a").json()["upload_id"]
+    desk.service.set_quota("example", Quota(len(DATA), None))
+    refused = put(made, "b", b"x")
+    assert code(refused) == (413, "quota-exceeded")
+    assert "the quota of the organisation is" in refused.json()["detail"]
+    assert "the quota of the key is" in refused.json()["detail"]
+    desk.service.set_quota("example", Quota())
+    assert desk.put("others").status_code == 201  # another key has room
+    rotated = desk.client.post(f"/v1/keys/{made['key_id']}/rotate", json={}).json()
+    assert rotated["used"] == held(rotated) == {"size_bytes": len(DATA), "files": 1}
+    assert code(put(rotated, "b", b"x")) == (413, "quota-exceeded")
+    assert desk.client.delete(f"/v1/uploads/{upload_id}").status_code == 204
+    assert held(rotated) == held(made) == {"size_bytes": 0, "files": 0}
+    assert put(rotated, "b").status_code == 201
+    desk.check_room(len(DATA), len(DATA))
+
+
 def test_a_disk_without_room_is_told_beforehand(desk):
     answer = desk.create(1 << 39)  # more than this disk has, and less than a file may have
     if answer.status_code == 201:

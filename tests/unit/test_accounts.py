@@ -13,7 +13,7 @@ from muniment.accounts.api_keys import ApiKey, check_key, new_token, parse_token
 from muniment.accounts.audit import FIRST, AuditEntry, verify_chain
 from muniment.accounts.permissions import ROLES, Permission, Role, parse_scopes
 from muniment.accounts.principals import AuthenticationError, PermissionDeniedError
-from muniment.accounts.quotas import Amount, Quota, QuotaExceededError
+from muniment.accounts.quotas import Allowance, Amount, Quota, QuotaExceededError, check_room
 from muniment.accounts.rate_limits import MemoryRateCounters, RatePolicy, decide
 from muniment.errors import IntegrityError, UsageError
 
@@ -124,12 +124,17 @@ def test_every_change_of_a_chain_is_found(place, how):
 
 def test_quotas_count_what_was_promised():
     quota = Quota(100, 2)
-    quota.check(Amount(90, 1), Amount(10, 1))
+    almost = Allowance("key", quota, Amount(90, 1))
+    check_room(Amount(10, 1), almost)
     with pytest.raises(QuotaExceededError, match="100 bytes, of which 10 are free"):
-        quota.check(Amount(90, 1), Amount(11, 1))
-    with pytest.raises(QuotaExceededError, match="2 files, of which 0 are free"):
-        quota.check(Amount(0, 2), Amount(0, 1))
-    Quota().check(Amount(10**18, 10**9), Amount(10**18, 1))
+        check_room(Amount(11, 1), almost)
+    full = Allowance("organisation", quota, Amount(0, 2))
+    with pytest.raises(QuotaExceededError, match="organisation is 2 files, of which 0 are free"):
+        check_room(Amount(0, 1), full)
+    with pytest.raises(QuotaExceededError) as both:
+        check_room(Amount(11, 1), full, almost)
+    assert [of in str(both.value) for of in ("of the organisation", "of the key")] == [True, True]
+    check_room(Amount(10**18, 1), Allowance("key", Quota(), Amount(10**18, 10**9)))
 
 
 @given(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from muniment.accounts.permissions import ROLES, Permission, Role
 from muniment.accounts.principals import AuthenticationError, Principal
+from muniment.accounts.quotas import NO_LIMIT, NOTHING, Amount, Quota
 
 PREFIX = "mnk"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -43,6 +44,9 @@ class ApiKey:
         last_used_at: Seconds since 1970, within a minute; None for never.
         revoked_at: Seconds since 1970; None while it is good.
         member_id: The member whose key it is; empty for a key of the organisation itself.
+        quota: What may be held of what it brought. A key shares this, and what counts against it, with those that it replaced.
+        used: What it brought and is still held.
+        reserved: What was promised to its uploads that still run.
     """
 
     key_id: str
@@ -58,6 +62,9 @@ class ApiKey:
     last_used_at: int | None = None
     revoked_at: int | None = None
     member_id: str = ""
+    quota: Quota = NO_LIMIT
+    used: Amount = NOTHING
+    reserved: Amount = NOTHING
 
     @property
     def permissions(self) -> frozenset[Permission]:

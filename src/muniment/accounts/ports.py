@@ -81,7 +81,7 @@ class AccountStore(Protocol):
         """Return the keys, newest first; those revoked or expired as well."""
 
     def rotate_key(self, act: Act, key_id: str, new: ApiKey, *, ends_at: int) -> None:
-        """Add a key in the place of one that goes on working until `ends_at`, seconds since 1970.
+        """Add a key in the place of one that goes on working until `ends_at`, seconds since 1970. The two share one quota.
 
         Raises:
             NotFoundError: The organisation has no such key.
@@ -99,12 +99,17 @@ class AccountStore(Protocol):
         """Count one use of a key; returns whether it was still allowed. Uses of keys without a limit are noted once a minute."""
 
     def reserve(
-        self, organization_id: str, reservation_id: str, amount: Amount, expires_at: int
+        self,
+        organization_id: str,
+        reservation_id: str,
+        amount: Amount,
+        expires_at: int,
+        key_id: str = "",
     ) -> None:
-        """Promise room to an upload before it begins.
+        """Promise room to an upload before it begins: in the organisation's quota, and in that of the key that brings it.
 
         Raises:
-            QuotaExceededError: There is none.
+            QuotaExceededError: There is none in one of them.
         """
 
     def settle(self, organization_id: str, reservation_id: str, used: Amount | None) -> None:

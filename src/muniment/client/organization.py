@@ -37,7 +37,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key, without what it opens things with. Times are seconds since 1970."""
+    """An API key, without what it opens things with. Times are seconds since 1970; no quota is None."""
 
     key_id: str
     name: str
@@ -50,6 +50,10 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     uses: int
     last_used_at: int | None
     revoked_at: int | None
+    quota_bytes: int | None
+    quota_files: int | None
+    used: Amount
+    reserved: Amount
 
 
 class NewKey(Key, frozen=True, kw_only=True):
@@ -126,6 +130,8 @@ class OrganizationCalls(Caller):
         expires_at: int | None = None,
         max_uses: int | None = None,
         member_id: str = "",
+        quota_bytes: int | None = None,
+        quota_files: int | None = None,
     ) -> Flow[NewKey]:
         """Make an API key, which may never do more than the one that makes it. The answer is the only time that it is shown."""
         value = {
@@ -135,6 +141,8 @@ class OrganizationCalls(Caller):
             "expires_at": expires_at,
             "max_uses": max_uses,
             "member_id": member_id,
+            "quota_bytes": quota_bytes,
+            "quota_files": quota_files,
         }
         return self.write("POST", "/v1/keys", NewKey, value)
 

@@ -160,6 +160,43 @@ def check_quota(store: AccountStore) -> None:
     assert (found.used, found.reserved) == (Amount(20, 1), Amount(30, 1))
 
 
+def check_key_quota(store: AccountStore) -> None:
+    """What a key brings counts against its own quota too, and goes on counting against that of the key that takes its place."""
+    enter(store, quota=Quota(100, None))
+    enter(store, "another")
+    key, free = new_key(store, quota=Quota(60, 3)), new_key(store)
+
+    def ask(number: int) -> bool:
+        with suppress(QuotaExceededError):
+            store.reserve("example", f"upload-{number}", Amount(25, 1), NOW + 60, key.key_id)
+            return True
+        return False
+
+    with ThreadPoolExecutor(4) as threads:
+        granted = [n for n, got in enumerate(threads.map(ask, range(8))) if got]
+    assert len(granted) == 2
+    assert store.key("example", key.key_id).reserved == Amount(50, 2)
+    assert store.organization("example").reserved == Amount(50, 2)  # the refused left nothing
+    new = replace(key, key_id=new_token(os.urandom)[1])
+    store.rotate_key(act(), key.key_id, new, ends_at=NOW + 60)
+    store.settle("example", f"upload-{granted[0]}", Amount(20, 1))
+    store.settle("example", f"upload-{granted[0]}", Amount(20, 1))
+    store.settle("example", f"upload-{granted[1]}", None)
+    for shared in (store.key("example", key.key_id), store.key("example", new.key_id)):
+        assert (shared.quota, shared.used, shared.reserved) == (
+            Quota(60, 3),
+            Amount(20, 1),
+            Amount(0, 0),
+        )
+    refuses(QuotaExceededError, store.reserve, "example", "a", Amount(41, 1), NOW, new.key_id)
+    refuses(QuotaExceededError, store.reserve, "example", "a", Amount(81, 1), NOW, free.key_id)
+    refuses(NotFoundError, store.reserve, "another", "a", Amount(1, 1), NOW, new.key_id)
+    store.reserve("example", "a", Amount(40, 1), NOW, new.key_id)
+    store.reserve("example", "b", Amount(40, 1), NOW, free.key_id)
+    assert store.key("example", free.key_id).reserved == Amount(40, 1)
+    assert store.organization("example").reserved == Amount(80, 2)
+
+
 def check_audit(store: AccountStore) -> None:
     """Every change is in the log, in one chain, with no secret in it; nobody else's is."""
     enter(store)
@@ -184,6 +221,7 @@ CHECKS = (
     check_rotation,
     check_members,
     check_quota,
+    check_key_quota,
     check_audit,
 )
 """Every check, called with a store that is empty."""

@@ -43,6 +43,7 @@ class Upload:
         place: Where the file lies, relative to the organisation's uploads; empty until it is known.
         is_resumable: Whether it may arrive in several requests; one that may not is over when its only request is.
         metadata: What the client wants to have told again, as it sent it.
+        key_id: The API key that it counts for; empty for none.
     """
 
     organization_id: str
@@ -57,6 +58,7 @@ class Upload:
     place: bytes = b""
     is_resumable: bool = False
     metadata: str = ""
+    key_id: str = ""
 
     @property
     def is_over(self) -> bool:

@@ -9,7 +9,7 @@ from muniment.accounts.api_keys import ApiKey
 from muniment.accounts.audit import AuditEntry
 from muniment.accounts.organizations import Act, Fields, Member, Organization
 from muniment.accounts.permissions import Permission, Role
-from muniment.accounts.quotas import Amount, Quota
+from muniment.accounts.quotas import Allowance, Amount, Quota, check_room
 from muniment.adapters.sql import audit_log
 from muniment.adapters.sql.statements import Row, SqlStore, Statements
 from muniment.errors import ConflictError, NotFoundError
@@ -61,10 +61,34 @@ TABLES = (
     "CREATE INDEX reservations_by_end ON reservations (expires_at)",
 )
 
+KEY_ALLOWANCES = (
+    """CREATE TABLE key_allowances (
+        organization_id TEXT NOT NULL REFERENCES service_organizations (organization_id),
+        allowance_id TEXT NOT NULL,
+        quota_bytes BIGINT,
+        quota_files BIGINT,
+        used_bytes BIGINT NOT NULL DEFAULT 0,
+        used_files BIGINT NOT NULL DEFAULT 0,
+        reserved_bytes BIGINT NOT NULL DEFAULT 0,
+        reserved_files BIGINT NOT NULL DEFAULT 0,
+        PRIMARY KEY (organization_id, allowance_id)
+    )""",
+    "ALTER TABLE api_keys ADD COLUMN allowance_id TEXT NOT NULL DEFAULT ''",
+    "UPDATE api_keys SET allowance_id = key_id",
+    """INSERT INTO key_allowances (organization_id, allowance_id)
+        SELECT organization_id, key_id FROM api_keys""",
+    "ALTER TABLE reservations ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",
+)
+"""The step of migration that came with quotas of keys. A key and those that take its place, one after another, share an allowance,
+which has the id of the first of them."""
+
 _USE_NOTED_S = 60
 _AUDIT_PAGE = 1_000
-_KEY = """SELECT key_id, organization_id, name, role, scopes, digest, created_at, expires_at, max_uses, uses,
-    last_used_at, revoked_at, member_id FROM api_keys"""
+_KEY = """SELECT api_keys.key_id, api_keys.organization_id, name, role, scopes, digest, created_at, expires_at, max_uses, uses,
+    last_used_at, revoked_at, member_id, quota_bytes, quota_files, COALESCE(used_bytes, 0), COALESCE(used_files, 0),
+    COALESCE(reserved_bytes, 0), COALESCE(reserved_files, 0)
+    FROM api_keys LEFT JOIN key_allowances ON key_allowances.organization_id = api_keys.organization_id
+    AND key_allowances.allowance_id = api_keys.allowance_id"""
 _ORGANIZATION = """SELECT organization_id, name, created_at, quota_bytes, quota_files, used_bytes, used_files,
     reserved_bytes, reserved_files FROM service_organizations"""
 _MEMBER = "SELECT member_id, organization_id, name, role, created_at FROM members"
@@ -207,7 +231,8 @@ class SqlAccounts(SqlStore):
                     raise ConflictError(
                         f"expected the role of the member, which is {member.role}, got {key.role}"
                     )
-            _insert_key(statements, key)
+            _insert_allowance(statements, key)
+            _insert_key(statements, key, key.key_id)
             _note(statements, act, "key.created", f"key:{key.key_id}", after=_key_fields(key))
 
     def find_key(self, key_id: str) -> ApiKey | None:
@@ -225,7 +250,7 @@ class SqlAccounts(SqlStore):
         """See `AccountStore.keys`."""
         with self._reading() as statements:
             rows = statements.rows(
-                f"{_KEY} WHERE organization_id = ? ORDER BY created_at DESC, key_id",
+                f"{_KEY} WHERE api_keys.organization_id = ? ORDER BY created_at DESC, key_id",
                 organization_id,
             )
         return [_key(row) for row in rows]
@@ -243,7 +268,12 @@ class SqlAccounts(SqlStore):
                 act.organization_id,
                 key_id,
             )
-            _insert_key(statements, new)
+            (allowance_id,) = statements.row(
+                "SELECT allowance_id FROM api_keys WHERE organization_id = ? AND key_id = ?",
+                act.organization_id,
+                key_id,
+            )
+            _insert_key(statements, new, allowance_id)
             _note(
                 statements,
                 act,
@@ -285,11 +315,16 @@ class SqlAccounts(SqlStore):
     # Quotas
 
     def reserve(
-        self, organization_id: str, reservation_id: str, amount: Amount, expires_at: int
+        self,
+        organization_id: str,
+        reservation_id: str,
+        amount: Amount,
+        expires_at: int,
+        key_id: str = "",
     ) -> None:
         """See `AccountStore.reserve`."""
         with self._writing() as statements:
-            reserve(statements, organization_id, reservation_id, amount, expires_at)
+            reserve(statements, organization_id, reservation_id, amount, expires_at, key_id)
 
     def settle(self, organization_id: str, reservation_id: str, used: Amount | None) -> None:
         """See `AccountStore.settle`."""
@@ -317,20 +352,27 @@ def reserve(
     reservation_id: str,
     amount: Amount,
     expires_at: int,
+    key_id: str,
 ) -> None:
     """Reserve room within a transaction: see `AccountStore.reserve`."""
-    # The row is locked: two uploads never both get the last free byte.
+    # The row is locked: two uploads never both get the last free byte, neither of the organisation nor of a key of it.
     found = _found_organization(statements, organization_id, lock=True)
-    found.quota.check(found.used + found.reserved, amount)
+    allowances = [Allowance("organisation", found.quota, found.used + found.reserved)]
+    if key_id:
+        key = _found_key(statements, organization_id, key_id)
+        allowances.append(Allowance("key", key.quota, key.used + key.reserved))
+    check_room(amount, *allowances)
     statements.run(
-        "INSERT INTO reservations VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO reservations (organization_id, reservation_id, size_bytes, files, expires_at, key_id)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         organization_id,
         reservation_id,
         amount.size_bytes,
         amount.files,
         expires_at,
+        key_id,
     )
-    _add(statements, organization_id, "reserved", amount)
+    _add(statements, organization_id, key_id, "reserved", amount)
 
 
 def settle(
@@ -339,33 +381,46 @@ def settle(
     """Settle a reservation within a transaction: see `AccountStore.settle`."""
     where = (organization_id, reservation_id)
     rows = statements.rows(
-        "SELECT size_bytes, files FROM reservations WHERE organization_id = ? AND reservation_id = ?",
+        "SELECT size_bytes, files, key_id FROM reservations WHERE organization_id = ? AND reservation_id = ?",
         *where,
     )
     removed = statements.run(
         "DELETE FROM reservations WHERE organization_id = ? AND reservation_id = ?", *where
     )
     if removed:
-        _add(statements, organization_id, "reserved", Amount() - Amount(*rows[0]))
-        _add(statements, organization_id, "used", used or Amount())
+        size_bytes, files, key_id = rows[0]
+        _add(statements, organization_id, key_id, "reserved", Amount() - Amount(size_bytes, files))
+        _add(statements, organization_id, key_id, "used", used or Amount())
 
 
-def release(statements: Statements, organization_id: str, amount: Amount) -> None:
-    """Give back within a transaction what was used by something that is no more."""
-    _add(statements, organization_id, "used", Amount() - amount)
+def release(statements: Statements, organization_id: str, key_id: str, amount: Amount) -> None:
+    """Give back within a transaction what was used by something that is no more, and that this key brought."""
+    _add(statements, organization_id, key_id, "used", Amount() - amount)
 
 
 _note = audit_log.append
 
 
-def _add(statements: Statements, organization_id: str, what: str, amount: Amount) -> None:
+def _add(
+    statements: Statements, organization_id: str, key_id: str, what: str, amount: Amount
+) -> None:
+    """Add to what is counted for the organisation, and for the key: always in this order, so that nobody waits for each other."""
+    change = f"{what}_bytes = {what}_bytes + ?, {what}_files = {what}_files + ?"
+    amounts = amount.size_bytes, amount.files
     statements.run(
-        f"UPDATE service_organizations SET {what}_bytes = {what}_bytes + ?, {what}_files = {what}_files + ?"
-        " WHERE organization_id = ?",
-        amount.size_bytes,
-        amount.files,
+        f"UPDATE service_organizations SET {change} WHERE organization_id = ?",
+        *amounts,
         organization_id,
     )
+    if key_id:
+        statements.run(
+            f"UPDATE key_allowances SET {change} WHERE organization_id = ? AND allowance_id ="
+            " (SELECT allowance_id FROM api_keys WHERE organization_id = ? AND key_id = ?)",
+            *amounts,
+            organization_id,
+            organization_id,
+            key_id,
+        )
 
 
 def _found_organization(
@@ -434,9 +489,14 @@ def _check_owners(statements: Statements, act: Act, member: Member) -> None:
 def _found_key(
     statements: Statements, organization_id: str, key_id: str, *, lock: bool = False
 ) -> ApiKey:
-    locking = " {lock}" if lock else ""
+    if lock:  # of the key alone: what is counted for it is locked behind the organisation
+        statements.rows(
+            "SELECT 1 FROM api_keys WHERE organization_id = ? AND key_id = ? {lock}",
+            organization_id,
+            key_id,
+        )
     rows = statements.rows(
-        f"{_KEY} WHERE organization_id = ? AND key_id = ?{locking}", organization_id, key_id
+        f"{_KEY} WHERE api_keys.organization_id = ? AND key_id = ?", organization_id, key_id
     )
     if not rows:
         raise NotFoundError(f"there is no key {key_id!r}")
@@ -445,7 +505,8 @@ def _found_key(
 
 def _key(row: Row) -> ApiKey:
     key_id, organization_id, name, role, scopes, digest, *rest = row
-    created_at, expires_at, max_uses, uses, last_used_at, revoked_at, member_id = rest
+    created_at, expires_at, max_uses, uses, last_used_at, revoked_at, member_id, *amounts = rest
+    quota_bytes, quota_files, used_bytes, used_files, reserved_bytes, reserved_files = amounts
     return ApiKey(
         key_id,
         organization_id,
@@ -460,12 +521,26 @@ def _key(row: Row) -> ApiKey:
         last_used_at,
         revoked_at,
         member_id,
+        Quota(quota_bytes, quota_files),
+        Amount(used_bytes, used_files),
+        Amount(reserved_bytes, reserved_files),
     )
 
 
-def _insert_key(statements: Statements, key: ApiKey) -> None:
+def _insert_allowance(statements: Statements, key: ApiKey) -> None:
     statements.run(
-        "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO key_allowances (organization_id, allowance_id, quota_bytes, quota_files) VALUES (?, ?, ?, ?)",
+        key.organization_id,
+        key.key_id,
+        key.quota.size_bytes,
+        key.quota.files,
+    )
+
+
+def _insert_key(statements: Statements, key: ApiKey, allowance_id: str) -> None:
+    statements.run(
+        "INSERT INTO api_keys (key_id, organization_id, name, role, scopes, digest, created_at, expires_at, max_uses, uses,"
+        " last_used_at, revoked_at, member_id, allowance_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         key.key_id,
         key.organization_id,
         key.name,
@@ -479,6 +554,7 @@ def _insert_key(statements: Statements, key: ApiKey) -> None:
         key.last_used_at,
         key.revoked_at,
         key.member_id,
+        allowance_id,
     )
 
 
@@ -490,7 +566,7 @@ def _key_fields(key: ApiKey) -> Fields:
         "expires_at": key.expires_at,
         "max_uses": key.max_uses,
         "member_id": key.member_id,
-    }
+    } | _quota_fields(key.quota)
 
 
 def _quota_fields(quota: Quota) -> Fields:

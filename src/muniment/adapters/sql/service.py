@@ -29,6 +29,7 @@ SERVICE_MIGRATIONS: Steps = (
     pin_rows.TABLES,
     workers.TABLES,
     pin_batches.TABLES,
+    (*accounts.KEY_ALLOWANCES, *uploads.KEYED),
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

@@ -41,8 +41,11 @@ RESUMABLE = (
 )
 """The step of migration that came with resumable uploads, and with deleting received ones."""
 
+KEYED = ("ALTER TABLE uploads ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",)
+"""The step of migration that came with quotas of keys."""
+
 _COLUMNS = """organization_id, upload_id, path, size_bytes, created_at, expires_at, actor, state, sha256, place,
-    is_resumable, metadata"""
+    is_resumable, metadata, key_id"""
 _UPLOAD = f"SELECT {_COLUMNS} FROM uploads"
 
 
@@ -54,12 +57,17 @@ class SqlUploads(SqlStore):
         with self._writing() as statements:
             amount = Amount(upload.size_bytes, 1)
             accounts.reserve(
-                statements, upload.organization_id, upload.upload_id, amount, upload.expires_at
+                statements,
+                upload.organization_id,
+                upload.upload_id,
+                amount,
+                upload.expires_at,
+                upload.key_id,
             )
             if is_new_path:
                 _check_new(statements, upload)
             statements.run(
-                f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 upload.organization_id,
                 upload.upload_id,
                 upload.path,
@@ -72,6 +80,7 @@ class SqlUploads(SqlStore):
                 upload.place or None,
                 int(upload.is_resumable),
                 upload.metadata,
+                upload.key_id,
             )
 
     def get(self, organization_id: str, upload_id: str) -> Upload:
@@ -155,7 +164,8 @@ class SqlUploads(SqlStore):
         """See `UploadStore.delete`."""
         with self._writing() as statements:
             if self._enter_state(statements, upload, UploadState.RECEIVED, UploadState.DELETING):
-                accounts.release(statements, upload.organization_id, Amount(upload.size_bytes, 1))
+                amount = Amount(upload.size_bytes, 1)
+                accounts.release(statements, upload.organization_id, upload.key_id, amount)
                 before = {"size_bytes": upload.size_bytes, "sha256": upload.sha256}
                 audit_log.append(
                     statements, act, "upload.deleted", f"upload:{upload.upload_id}", before
@@ -318,7 +328,7 @@ def _found(statements: Statements, organization_id: str, upload_id: str) -> Uplo
 
 def _upload(row: Row) -> Upload:
     organization_id, upload_id, path, size_bytes, created_at, expires_at, *rest = row
-    actor, state, sha256, place, is_resumable, metadata = rest
+    actor, state, sha256, place, is_resumable, metadata, key_id = rest
     return Upload(
         organization_id,
         upload_id,
@@ -332,4 +342,5 @@ def _upload(row: Row) -> Upload:
         bytes(place or b""),
         bool(is_resumable),
         metadata,
+        key_id,
     )

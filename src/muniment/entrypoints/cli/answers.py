@@ -281,6 +281,12 @@ ANSWERS: dict[str, dict[str, str]] = {
         "uses": "how often it was",
         "last_used_at": "seconds since 1970, within a minute, or null",
         "revoked_at": "likewise, or null",
+        "quota_bytes": "the most that may be held of what it brings, or null",
+        "quota_files": "likewise, or null",
+        "used_bytes": "held of what it, and the keys that it replaced, brought",
+        "used_files": "likewise",
+        "reserved_bytes": "promised to uploads of theirs that still run",
+        "reserved_files": "likewise",
     },
     "audit export": {
         "file": "what was written",

@@ -45,6 +45,18 @@ def command() -> None:
     metavar="NUMBER",
     help="How often it can be used.  [default: any number]",
 )
+@click.option(
+    "--quota-bytes",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="The most that may be held of what it brings.  [default: no limit]",
+)
+@click.option(
+    "--quota-files",
+    type=click.IntRange(min=0),
+    metavar="NUMBER",
+    help="The most files that may be held of what it brings.  [default: no limit]",
+)
 @pass_session
 def create(
     session: Session,
@@ -54,9 +66,12 @@ def create(
     scopes: tuple[str, ...],
     days: int | None,
     max_uses: int | None,
+    quota_bytes: int | None,
+    quota_files: int | None,
 ) -> None:
     """Make an API key for the organisation ID. It is shown once, and kept only as a digest."""
     from muniment.accounts.permissions import Role, parse_scopes  # noqa: PLC0415  # costs start-up time
+    from muniment.accounts.quotas import Quota  # noqa: PLC0415
 
     with open_service(session) as service:
         token = service.create_key(
@@ -66,6 +81,7 @@ def create(
             parse_scopes(scopes) if scopes else None,
             None if days is None else int(time.time()) + days * _DAY_S,
             max_uses,
+            Quota(quota_bytes, quota_files),
         )
     _show(session, organization_id, token)
 
@@ -133,6 +149,12 @@ def _view(key: "ApiKey") -> dict[str, Any]:
         "uses": key.uses,
         "last_used_at": key.last_used_at,
         "revoked_at": key.revoked_at,
+        "quota_bytes": key.quota.size_bytes,
+        "quota_files": key.quota.files,
+        "used_bytes": key.used.size_bytes,
+        "used_files": key.used.files,
+        "reserved_bytes": key.reserved.size_bytes,
+        "reserved_files": key.reserved.files,
     }
 
 

@@ -14,6 +14,7 @@ from muniment.accounts.audit import AuditEntry
 from muniment.accounts.organizations import Member, Organization
 from muniment.accounts.permissions import ROLES, Permission, Role, parse_scopes
 from muniment.accounts.principals import PermissionDeniedError, Principal
+from muniment.accounts.quotas import Amount, Quota
 from muniment.bootstrap_service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.openapi import example
@@ -29,6 +30,7 @@ from muniment.entrypoints.http.requests import HttpRequest, act_of
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=10**11)]
 Limit = Annotated[int, Parameter(ge=1, le=PAGE_MAX)]
+QuotaLimit = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 _OVERLAP_DEFAULT_S = 86_400
 _OVERLAP_MAX_S = 90 * 86_400
@@ -89,6 +91,10 @@ class KeyView(msgspec.Struct, kw_only=True):
     uses: int
     last_used_at: int | None
     revoked_at: int | None
+    quota_bytes: int | None
+    quota_files: int | None
+    used: AmountView
+    reserved: AmountView
 
 
 class NewKeyView(KeyView, kw_only=True):
@@ -106,6 +112,8 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: Seconds | None = None
     max_uses: Annotated[int, msgspec.Meta(ge=1)] | None = None
     member_id: str = ""
+    quota_bytes: QuotaLimit | None = None
+    quota_files: QuotaLimit | None = None
 
 
 class Rotation(msgspec.Struct, forbid_unknown_fields=True):
@@ -187,6 +195,7 @@ def show_key(service: Service, principal: Principal, key_id: str) -> KeyView:
             "role": "contributor",
             "scopes": ["files:write"],
             "max_uses": 1000,
+            "quota_bytes": 10_000_000_000,
         }
     ),
     sync_to_thread=True,
@@ -208,6 +217,7 @@ def create_key(
         data.expires_at,
         data.max_uses,
         member_id=data.member_id,
+        quota=Quota(data.quota_bytes, data.quota_files),
     )
     service.accounts.add_key(act_of(request, principal), key)
     return _new_key_view(key, token)
@@ -221,7 +231,7 @@ def create_key(
 def rotate_key(
     request: HttpRequest, service: Service, principal: Principal, key_id: str, data: Rotation
 ) -> NewKeyView:
-    """Make a key that takes the place of another, which goes on working for a while."""
+    """Make a key that takes the place of another, which goes on working for a while. The two share one quota."""
     now = int(time.time())
     old = service.accounts.key(principal.organization_id, key_id)
     _check_role(principal, old.role)
@@ -237,6 +247,9 @@ def rotate_key(
         old.expires_at,
         None if old.max_uses is None else max(1, old.max_uses - old.uses),
         member_id=old.member_id,
+        quota=old.quota,
+        used=old.used,
+        reserved=old.reserved,
     )
     act = act_of(request, principal)
     service.accounts.rotate_key(act, key_id, new, ends_at=now + data.overlap_s)
@@ -306,9 +319,13 @@ def _organization_view(organization: Organization) -> OrganizationView:
         organization.created_at,
         organization.quota.size_bytes,
         organization.quota.files,
-        AmountView(organization.used.size_bytes, organization.used.files),
-        AmountView(organization.reserved.size_bytes, organization.reserved.files),
+        _amount_view(organization.used),
+        _amount_view(organization.reserved),
     )
+
+
+def _amount_view(amount: Amount) -> AmountView:
+    return AmountView(amount.size_bytes, amount.files)
 
 
 def _member_view(member: Member) -> MemberView:
@@ -316,7 +333,23 @@ def _member_view(member: Member) -> MemberView:
 
 
 def _key_view(key: ApiKey) -> KeyView:
-    return msgspec.convert(key, KeyView, from_attributes=True)
+    return KeyView(
+        key_id=key.key_id,
+        name=key.name,
+        role=key.role,
+        scopes=None if key.scopes is None else sorted(key.scopes),
+        member_id=key.member_id,
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        max_uses=key.max_uses,
+        uses=key.uses,
+        last_used_at=key.last_used_at,
+        revoked_at=key.revoked_at,
+        quota_bytes=key.quota.size_bytes,
+        quota_files=key.quota.files,
+        used=_amount_view(key.used),
+        reserved=_amount_view(key.reserved),
+    )
 
 
 def _new_key_view(key: ApiKey, token: str) -> NewKeyView:

@@ -180,6 +180,7 @@ def new_upload(
         sha256=sha256,
         is_resumable=is_resumable,
         metadata=metadata,
+        key_id=principal.key_id,
     )
 
 
