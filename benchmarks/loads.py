@@ -49,13 +49,11 @@ class Ask:
         paths: The paths.
         size_bytes: Size of a body; of several paths, the mean.
         clients: Connections.
-        headers: Of every request, as in `Authorization: Bearer x`.
     """
 
     paths: Sequence[str]
     size_bytes: float
     clients: int
-    headers: Sequence[str] = ()
 
 
 def request_many(server: Server, ask: Ask, duration_s: float, scratch: Path) -> Served:
@@ -64,21 +62,13 @@ def request_many(server: Server, ask: Ask, duration_s: float, scratch: Path) -> 
     Raises:
         CommandFailedError: A request failed, or none was answered.
     """
-    return request_times(server, ask, duration_s, scratch)[0]
-
-
-def request_times(
-    server: Server, ask: Ask, duration_s: float, scratch: Path
-) -> tuple[Served, list[float]]:
-    """As `request_many`, with the milliseconds of every request."""
     _h2load(server, ask, WARM_UP_S, scratch)
     with Observer(server) as observer:
         times_ms = _h2load(server, ask, duration_s, scratch)
     cut = statistics.quantiles(times_ms, n=100)
     rate = len(times_ms) / duration_s
     cpu_ms = observer.cpu_s * 1e3 / len(times_ms)
-    mb_s = rate * ask.size_bytes / MB
-    return Served(rate, mb_s, cut[49], cut[98], cpu_ms, observer.peak_mb), times_ms
+    return Served(rate, rate * ask.size_bytes / MB, cut[49], cut[98], cpu_ms, observer.peak_mb)
 
 
 def _h2load(server: Server, ask: Ask, duration_s: float, scratch: Path) -> list[float]:
@@ -91,7 +81,6 @@ def _h2load(server: Server, ask: Ask, duration_s: float, scratch: Path) -> list[
         "--threads=1",
         f"--clients={ask.clients}",
         f"--duration={round(duration_s * 1000)}ms",
-        *(f"--header={line}" for line in ask.headers),
     ]
     check_summary(_run(["h2load", *options, f"--log-file={log}", f"--input-file={uris}"]))
     times_ms = read_log(log)

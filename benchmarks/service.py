@@ -53,13 +53,13 @@ def measure(
         with hosts.muniment(name, work / name, sizes if PINS in parts else [], processes) as host:
             if PINS in parts:
                 for pins in sizes:
-                    found = loads.pin_loads(host, pins, duration_s, work)
+                    found = loads.pin_loads(host, pins, duration_s)
                     _collect(figures, f"{name}, {pins} pins", found)
             if large:
-                _collect(figures, name, loads.file_loads(host, large, duration_s, work))
+                _collect(figures, name, loads.file_loads(host, large, duration_s))
     if CLUSTER in parts:
         with hosts.cluster() as server:
-            _collect(figures, hosts.CLUSTER, loads.cluster_loads(server, duration_s, work))
+            _collect(figures, hosts.CLUSTER, loads.cluster_loads(server, duration_s))
     return figures
 
 

@@ -1,4 +1,6 @@
-"""Requests at a rate that does not wait for answers, and many at once with bodies that differ: what h2load does not do.
+"""Requests at a rate that does not wait for answers, and of some clients that do: with bodies that differ, and answers that are checked.
+
+h2load does neither the first nor the second. This client spends about 0.1 ms of processor time a request, a tenth of what a service does.
 
 A load at a rate begins each request when it is due, on the first connection that is free; its time is counted from when it was due,
 so that a server that falls behind is charged with those that had to wait. Timers of the event loop are late by up to 1 ms,
@@ -117,8 +119,8 @@ def at_rate(
 
 def at_once(
     target: Target, requests: Iterator[bytes], clients: int, duration_s: float = TIMEOUT_S
-) -> list[float]:
-    """Have clients ask, each again when it has its answer, until the time or the requests are over; the milliseconds of every request.
+) -> tuple[list[float], int]:
+    """Have clients ask, each again when it has its answer, until the time or the requests are over; returns what `at_rate` does.
 
     Raises:
         CommandFailedError: As `at_rate`.
@@ -198,17 +200,23 @@ async def _first_end(tasks: list[asyncio.Task[None]]) -> None:
 
 async def _closed(
     target: Target, requests: Iterator[bytes], clients: int, duration_s: float
-) -> list[float]:
+) -> tuple[list[float], int]:
     connections = await _connect(target, clients)
     end_s = time.perf_counter() + duration_s
     times_ms: list[float] = []
+    shed = 0
 
     async def serve(connection: _Connection) -> None:
+        nonlocal shed
         while (begun_s := time.perf_counter()) < end_s:
             request = next(requests, None)
             if request is None:
                 return
-            _check(target, await connection.ask(request))
+            answer = await connection.ask(request)
+            if _status(answer) == TOO_MANY:
+                shed += 1
+                continue
+            _check(target, answer)
             times_ms.append((time.perf_counter() - begun_s) * 1e3)
 
     servers = [asyncio.create_task(serve(connection)) for connection in connections]
@@ -216,7 +224,7 @@ async def _closed(
         await asyncio.gather(*servers)
     finally:
         await _close(connections, servers)
-    return times_ms
+    return times_ms, shed
 
 
 async def _close(connections: list[_Connection], tasks: list[asyncio.Task[None]]) -> None:

@@ -6,13 +6,12 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import loads, service_client
-from benchmarks.loads import Ask
 from benchmarks.measure import MB, CommandFailedError
 from benchmarks.servers import Observer, Server
 from benchmarks.service_client import Target
@@ -44,7 +43,7 @@ class Figure:
         cpu_ms: Processor time for each request.
         peak_mb: Most memory that all its processes held together (PSS).
         mb_s: Of bodies, in units of 1,000,000 bytes a second; 0 where they are not what counts.
-        shed: Share of the requests at a rate that were refused because there were too many; the times are those of the others.
+        shed: Share of the requests that were refused because there were too many; the times are those of the others.
     """
 
     requests_s: float
@@ -65,37 +64,26 @@ class Client:
         server: The server.
         header: The header field with its API key; empty for none.
         duration_s: How long a load lasts.
-        scratch: Folder for what h2load writes down.
     """
 
     server: Server
     header: str
     duration_s: float
-    scratch: Path
 
     def read_most(self, paths: Sequence[str]) -> Figure:
-        """As many requests as are answered, by h2load, whose own cost is small."""
-        headers = [self.header] if self.header else []
-        ask = Ask(paths, 0, CLIENTS, headers)
-        served, times_ms = loads.request_times(self.server, ask, self.duration_s, self.scratch)
-        return _figure(times_ms, served.requests_s, served.cpu_ms, served.peak_mb)
+        """As many requests as are answered."""
+        target = self._target("GET", 200)
+        return self._most(target, itertools.cycle([target.request(path) for path in paths]))
 
     def read_at_rate(self, paths: Sequence[str]) -> Figure:
         """Requests that come at `RATE`, whether the last are answered or not."""
         target = self._target("GET", 200)
-        requests = itertools.cycle([target.request(path) for path in paths])
-        return self._at_rate(target, requests)
+        return self._at_rate(target, itertools.cycle([target.request(path) for path in paths]))
 
     def create_most(self, path: str, status: int = 202) -> Figure:
         """As many new pins as are answered."""
         target = self._target("POST", status)
-        with Observer(self.server) as observer:
-            begun_s = time.perf_counter()
-            times_ms = service_client.at_once(
-                target, _new_pins(target, path), CLIENTS, self.duration_s
-            )
-            wall_s = time.perf_counter() - begun_s
-        return _observed(times_ms, wall_s, observer)
+        return self._most(target, _new_pins(target, path))
 
     def create_at_rate(self, path: str) -> Figure:
         """New pins that come at `RATE`."""
@@ -105,54 +93,55 @@ class Client:
     def put_many(self, paths: Sequence[str], body: bytes) -> Figure:
         """Upload a small file to each path."""
         target = self._target("PUT", 201)
-        requests = (target.request(path, body) for path in paths)
-        return self._all(target, requests, len(paths), len(body))
+        return self._all(target, [target.request(path, body) for path in paths], len(body))
 
     def get_many(self, paths: Sequence[str], size_bytes: int) -> Figure:
         """Download each path."""
         target = self._target("GET", 200, size_bytes)
-        requests = (target.request(path) for path in paths)
-        return self._all(target, requests, len(paths), size_bytes)
+        return self._all(target, [target.request(path) for path in paths], size_bytes)
+
+    def _most(self, target: Target, requests: Iterator[bytes]) -> Figure:
+        return self._observe(
+            lambda: service_client.at_once(target, requests, CLIENTS, self.duration_s)
+        )
+
+    def _at_rate(self, target: Target, requests: Iterator[bytes]) -> Figure:
+        return self._observe(
+            lambda: service_client.at_rate(target, requests, RATE, self.duration_s)
+        )
+
+    def _all(self, target: Target, requests: Sequence[bytes], size_bytes: int) -> Figure:
+        """Every one of the requests; none may be refused."""
+        figure = self._observe(
+            lambda: service_client.at_once(target, iter(requests), CLIENTS), size_bytes
+        )
+        if figure.shed:
+            raise CommandFailedError(f"refused: {figure.shed:.0%} of {len(requests)} files")
+        return figure
+
+    def _observe(self, load: Callable[[], tuple[list[float], int]], size_bytes: int = 0) -> Figure:
+        with Observer(self.server) as observer:
+            begun_s = time.perf_counter()
+            times_ms, shed = load()
+            wall_s = time.perf_counter() - begun_s
+        answered = len(times_ms)
+        if answered < 2:
+            raise CommandFailedError(f"{self.server.name} refused {shed} of {answered + shed}")
+        cut, rate = statistics.quantiles(times_ms, n=100), answered / wall_s
+        return Figure(
+            rate,
+            cut[49],
+            cut[94],
+            cut[98],
+            observer.cpu_s * 1e3 / answered,
+            observer.peak_mb,
+            rate * size_bytes / MB,
+            shed / (answered + shed),
+        )
 
     def _target(self, method: str, status: int, size_bytes: int | None = None) -> Target:
         headers = (self.header,) if self.header else ()
         return Target(self.server.url, method, status, headers, size_bytes)
-
-    def _at_rate(self, target: Target, requests: Iterator[bytes]) -> Figure:
-        with Observer(self.server) as observer:
-            begun_s = time.perf_counter()
-            times_ms, shed = service_client.at_rate(target, requests, RATE, self.duration_s)
-            wall_s = time.perf_counter() - begun_s
-        share = shed / (shed + len(times_ms))
-        return replace(_observed(times_ms, wall_s, observer), shed=share)
-
-    def _all(
-        self, target: Target, requests: Iterator[bytes], total: int, size_bytes: int
-    ) -> Figure:
-        with Observer(self.server) as observer:
-            begun_s = time.perf_counter()
-            times_ms = service_client.at_once(target, requests, CLIENTS)
-            wall_s = time.perf_counter() - begun_s
-        if len(times_ms) != total:
-            raise CommandFailedError(f"expected {total} answers, got {len(times_ms)}")
-        return _observed(times_ms, wall_s, observer, size_bytes)
-
-
-def _observed(
-    times_ms: Sequence[float], wall_s: float, observer: Observer, size_bytes: int = 0
-) -> Figure:
-    rate = len(times_ms) / wall_s
-    cpu_ms = observer.cpu_s * 1e3 / max(1, len(times_ms))
-    return _figure(times_ms, rate, cpu_ms, observer.peak_mb, rate * size_bytes / MB)
-
-
-def _figure(
-    times_ms: Sequence[float], rate: float, cpu_ms: float, peak_mb: float, mb_s: float = 0
-) -> Figure:
-    if len(times_ms) < 2:
-        raise CommandFailedError("too few requests were answered to say anything")
-    cut = statistics.quantiles(times_ms, n=100)
-    return Figure(rate, cut[49], cut[94], cut[98], cpu_ms, peak_mb, mb_s)
 
 
 def _of_large(served: loads.Served) -> Figure:
@@ -181,11 +170,9 @@ def identity_cid(content: bytes) -> str:
     return "b" + base64.b32encode(raw).decode("ascii").rstrip("=").lower()
 
 
-def pin_loads(
-    host: Host, pins: int, duration_s: float, scratch: Path
-) -> Iterator[tuple[str, Figure]]:
+def pin_loads(host: Host, pins: int, duration_s: float) -> Iterator[tuple[str, Figure]]:
     """Everything about the pins of the organisation that has so many."""
-    client = Client(host.server, host.keys[holder(pins)], duration_s, scratch)
+    client = Client(host.server, host.keys[holder(pins)], duration_s)
     reads = {LIST: ["/psa/pins"], ONE: [f"/psa/pins/{name}" for name in sample(pins)]}
     for path in (reads[LIST][0], reads[ONE][-1]):
         check_pins(host.server, path, client.header, pins)
@@ -207,9 +194,9 @@ def check_pins(server: Server, path: str, header: str, pins: int) -> None:
         raise CommandFailedError(f"expected {pins} pins, got {found}")
 
 
-def cluster_loads(server: Server, duration_s: float, scratch: Path) -> Iterator[tuple[str, Figure]]:
+def cluster_loads(server: Server, duration_s: float) -> Iterator[tuple[str, Figure]]:
     """The same of IPFS Cluster, whose pins are those that it was just given."""
-    client = Client(server, "", duration_s, scratch)
+    client = Client(server, "", duration_s)
     yield f"{CREATE}, most", client.create_most("/pins", 200)
     found = _json(server, "/pins?status=queued,pinning,pinned,failed&limit=100", "")
     names = [result["requestid"] for result in found["results"]]
@@ -219,12 +206,10 @@ def cluster_loads(server: Server, duration_s: float, scratch: Path) -> Iterator[
     yield f"{ONE}, most", client.read_most([f"/pins/{name}" for name in names])
 
 
-def file_loads(
-    host: Host, large: Path, duration_s: float, scratch: Path
-) -> Iterator[tuple[str, Figure]]:
+def file_loads(host: Host, large: Path, duration_s: float) -> Iterator[tuple[str, Figure]]:
     """Files up, archived, and down; then what is read about them."""
     server, header = host.server, host.keys[FILES]
-    client, options = Client(server, header, duration_s, scratch), ("--header", header)
+    client, options = Client(server, header, duration_s), ("--header", header)
     body = os.urandom(SMALL_BYTES)
     paths = [f"/v1/files/small/{number:05}.bin" for number in range(SMALL_FILES)]
     yield PUT_SMALL, client.put_many(paths, body)

@@ -85,7 +85,9 @@ class TestClient:
         with answering(503, every=5) as url:
             target = Target(url, "POST", 200)
             times_ms, shed = at_rate(target, repeat(target.request("/", b"x")), 200, 0.25)
-        assert (len(times_ms), shed) == (40, 10)
+            assert (len(times_ms), shed) == (40, 10)
+            times_ms, shed = at_once(target, repeat(target.request("/", b"x"), 50), 4)
+            assert (len(times_ms), shed) == (40, 10)
 
     @pytest.mark.parametrize("status", [404, 429, 500])
     def test_any_other_status_fails_both_loads(self, status):
@@ -99,7 +101,8 @@ class TestClient:
     def test_as_many_as_there_are_and_another_size_fails(self):
         with answering(body=b"abc") as url:
             right, wrong = (Target(url, "GET", 200, size_bytes=size) for size in (3, 4))
-            assert len(at_once(right, repeat(right.request("/"), 20), 4)) == 20
+            times_ms, shed = at_once(right, repeat(right.request("/"), 20), 4)
+            assert (len(times_ms), shed) == (20, 0)
             with pytest.raises(CommandFailedError, match="expected 4 bytes, got 3"):
                 at_once(wrong, repeat(wrong.request("/"), 20), 4)
 
