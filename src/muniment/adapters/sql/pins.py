@@ -318,6 +318,8 @@ def _is_wanted(statements: Statements, organization_id: str, cid_key: bytes) -> 
 def _with_progress(statements: Statements, organization_id: str, pins: Sequence[Pin]) -> list[Pin]:
     """Add to pins that are being fetched how far that is."""
     fetching = [pin.job_id for pin in pins if pin.status is PinStatus.PINNING]
+    if not fetching:
+        return list(pins)
     told = {
         job_id: f"{stage}: {done} {unit}"
         for job_id, stage, done, unit in statements.sought(_PROGRESS, fetching, organization_id)
