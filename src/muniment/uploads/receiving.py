@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from muniment.accounts.organizations import Act
-from muniment.errors import ConflictError, MissingDataError, NotFoundError
+from muniment.errors import ConflictError, MissingDataError, MunimentError, NotFoundError
 from muniment.uploads.digests import ChecksumError
 from muniment.uploads.ports import (
     BusyUploadError,
@@ -103,6 +103,25 @@ class Receiver:
             return upload.size_bytes
         return self._folders.of(upload.organization_id).durable_bytes(upload.upload_id)
 
+    def complete(self, act: Act, upload: Upload) -> int:
+        """Finish an upload whose bytes are all there, if its request died before it could; returns how many bytes are there for good.
+
+        Whoever was told that all have arrived sends no more: nobody else would finish it.
+
+        Raises:
+            ChecksumError: They are not those that were announced; the upload is given up.
+            ConflictError: Its place is needed for a folder.
+        """
+        size_bytes = self.durable_bytes(upload)
+        if size_bytes == upload.size_bytes and not upload.is_over:
+            try:
+                file = self.resume(upload)
+            except ConflictError:  # another request finishes it now, or has
+                return size_bytes
+            with contextlib.closing(file):
+                self.finish(act, upload, file)
+        return size_bytes
+
     def finish(
         self, act: Act, upload: Upload, file: Incoming, *, is_new_path: bool = False
     ) -> Upload:
@@ -167,6 +186,8 @@ class Receiver:
                 done += 1
             elif not upload.is_resumable or act.at >= upload.expires_at:
                 done += self._give_up_abandoned(act, upload)
+            else:
+                done += self._complete_abandoned(act, upload)
         for organization_id in self._folders.organizations():
             self._sweep(organization_id)
         return done
@@ -182,6 +203,13 @@ class Receiver:
             _log.exception("the upload %s cannot be moved to its place", upload.upload_id)
             return 0
         return 1
+
+    def _complete_abandoned(self, act: Act, upload: Upload) -> int:
+        try:
+            return int(self.complete(act, upload) == upload.size_bytes)
+        except (MunimentError, OSError):  # the others are not to wait for this one
+            _log.exception("the upload %s cannot be finished", upload.upload_id)
+            return 0
 
     def _give_up_abandoned(self, act: Act, upload: Upload) -> int:
         folder = self._folders.of(upload.organization_id)

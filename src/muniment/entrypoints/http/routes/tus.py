@@ -103,7 +103,7 @@ async def show(
     """Tell how much of an upload is there for good."""
     _check_version(request)
     upload = await _found(service, principal, upload_id)
-    offset = await in_thread(service.receiver.durable_bytes, upload)
+    offset = await in_thread(service.receiver.complete, act_of(request, principal), upload)
     headers = _progress(upload, offset) | {"upload-length": str(upload.size_bytes)}
     if upload.metadata:
         headers["upload-metadata"] = upload.metadata
