@@ -11,7 +11,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import service_hosts as hosts
@@ -24,8 +23,9 @@ from muniment.errors import MunimentError
 
 PINS, FILES, CLUSTER = PARTS = ("pins", "files", "cluster")
 SIZES, QUICK_SIZES = (10_000, 1_000_000), (1_000, 10_000)
-DURATION_S, QUICK_DURATION_S = 4.0, 1.0
-LARGE_BYTES, QUICK_LARGE_BYTES = 1 << 30, 1 << 26
+DURATION_S, QUICK_DURATION_S = 3.0, 0.5
+LARGE_AND_SMALL, QUICK_FILES = (1 << 30, 1_000), (1 << 26, 200)
+"""Bytes of the large file, and how many small ones there are."""
 _PIECE = 1 << 22
 
 Figures = dict[str, dict[str, Figure]]
@@ -38,6 +38,7 @@ def measure(
     sizes: list[int],
     duration_s: float,
     large_bytes: int,
+    small_files: int,
     processes: int,
     work: Path,
 ) -> Figures:
@@ -56,7 +57,7 @@ def measure(
                     found = loads.pin_loads(host, pins, duration_s)
                     _collect(figures, f"{name}, {pins} pins", found)
             if large:
-                _collect(figures, name, loads.file_loads(host, large, duration_s))
+                _collect(figures, name, loads.file_loads(host, large, small_files, duration_s))
     if CLUSTER in parts:
         with hosts.cluster() as server:
             _collect(figures, hosts.CLUSTER, loads.cluster_loads(server, duration_s))
@@ -122,13 +123,19 @@ def run(arguments: argparse.Namespace, scratch: Path, engines: Path) -> int:  # 
     default_sizes = QUICK_SIZES if quick else SIZES
     sizes = sorted(map(int, filter(None, arguments.pins.split(",")))) or list(default_sizes)
     duration_s = arguments.seconds or (QUICK_DURATION_S if quick else DURATION_S)
-    large_bytes = QUICK_LARGE_BYTES if quick else LARGE_BYTES
+    large_bytes, small_files = QUICK_FILES if quick else LARGE_AND_SMALL
     before = machine()
     try:
-        with ExitStack() as stack:
-            work = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="service-"))
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="service-") as work:
             figures = measure(
-                parts, databases, sizes, duration_s, large_bytes, arguments.processes, Path(work)
+                parts,
+                databases,
+                sizes,
+                duration_s,
+                large_bytes,
+                small_files,
+                arguments.processes,
+                Path(work),
             )
     except (CommandFailedError, MunimentError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)

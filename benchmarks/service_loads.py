@@ -26,7 +26,7 @@ CLIENTS = 16
 RATE = 1_000
 """Requests a second that the aim is about."""
 
-SMALL_BYTES, SMALL_FILES = 10_000, 1_000
+SMALL_BYTES = 10_000
 LARGE_TIMES = 3
 ARCHIVE_TIMEOUT_S = 300
 
@@ -206,12 +206,14 @@ def cluster_loads(server: Server, duration_s: float) -> Iterator[tuple[str, Figu
     yield f"{ONE}, most", client.read_most([f"/pins/{name}" for name in names])
 
 
-def file_loads(host: Host, large: Path, duration_s: float) -> Iterator[tuple[str, Figure]]:
+def file_loads(
+    host: Host, large: Path, small_files: int, duration_s: float
+) -> Iterator[tuple[str, Figure]]:
     """Files up, archived, and down; then what is read about them."""
     server, header = host.server, host.keys[FILES]
     client, options = Client(server, header, duration_s), ("--header", header)
     body = os.urandom(SMALL_BYTES)
-    paths = [f"/v1/files/small/{number:05}.bin" for number in range(SMALL_FILES)]
+    paths = [f"/v1/files/small/{number:05}.bin" for number in range(small_files)]
     yield PUT_SMALL, client.put_many(paths, body)
     yield (
         PUT_LARGE,
