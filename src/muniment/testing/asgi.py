@@ -142,6 +142,8 @@ class _Exchange:
         """Take a part of the answer."""
         self._messages.append(message)
         self.has_begun.set()
+        if self.is_whole:
+            self.leave()
 
     def leave(self) -> None:
         """Go away."""
@@ -150,7 +152,8 @@ class _Exchange:
     @property
     def is_whole(self) -> bool:
         """Whether the answer has ended."""
-        return bool(self._messages) and self._messages[-1].get("more_body") is False
+        last = self._messages[-1] if self._messages else {}
+        return last.get("type") == "http.response.body" and not last.get("more_body")
 
     def answer(self) -> Answer:
         """Return the answer."""
