@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from muniment.accounts.organizations import Act
+from muniment.accounts.quotas import Amount, Quota, QuotaExceededError
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.adapters.embedded_pins import PIN_NAME, EmbeddedPins
 from muniment.adapters.retrieval import FetchLimits
@@ -66,7 +68,7 @@ class Engine:
         self.pins = EmbeddedPins(lambda name: folder / name, limits=QUICK, **options)
 
     def pin(self, cid, *origins, name="example", tell=ignore, is_wanted=always):
-        return self.pins.pin(name, cid, origins, tell, is_wanted)
+        return self.pins.pin(name, cid, origins, tell, lambda _kept: is_wanted())
 
     def kept(self, name="example"):
         with EmbeddedBlockStore(self.folder / name) as store:
@@ -174,10 +176,63 @@ def test_what_is_wanted_again_is_not_let_go_of(tmp_path):
 
 
 def add(service, cid):
-    from muniment.accounts.organizations import Act  # noqa: PLC0415
     from muniment.pinning.model import NewPin  # noqa: PLC0415
 
     return service.pins.create(Act("example", "test", time.time_ns() // 1000), NewPin(str(cid)))
+
+
+def test_pinned_content_counts_once_until_nobody_wants_it(content, tmp_path, database_url):
+    with LyingGateway(content.get) as gateway:
+        service = counting_service(tmp_path, database_url, gateway)
+
+        def end_of(pin):
+            wait_until(lambda: service.pins.get("example", pin.request_id).status.is_end)
+            return service.pins.get("example", pin.request_id)
+
+        def pinned_bytes():
+            return service.accounts.organization("example").pinned_bytes
+
+        with service.worker(1):
+            service.set_quota("example", Quota(content.size_bytes - 1, None))
+            refused = end_of(add(service, content.root))
+            assert refused.status is PinStatus.FAILED
+            assert f"quota of the organisation is {content.size_bytes - 1}" in refused.detail
+            assert (pinned_bytes(), service.pin_engine.has("example", content.root)) == (0, False)
+            service.set_quota("example", Quota(content.size_bytes, None))
+            pins = [add(service, content.root) for _ in range(2)]
+            assert {end_of(pin).status for pin in pins} == {PinStatus.PINNED}
+            assert pinned_bytes() == content.size_bytes
+            with pytest.raises(QuotaExceededError):
+                service.accounts.reserve("example", "upload", Amount(1, 1), 0)
+            act = Act("example", "test", 1)
+            service.pins.remove(act, refused.request_id)
+            service.pins.remove(act, pins[0].request_id)
+            assert pinned_bytes() == content.size_bytes
+            service.pins.remove(act, pins[1].request_id)
+            assert pinned_bytes() == 0
+        service.close()
+
+
+def test_fetching_stops_when_there_is_no_room(content, tmp_path, database_url):
+    with LyingGateway(content.get, slowly) as gateway:
+        service = counting_service(tmp_path, database_url, gateway)
+        service.set_quota("example", Quota(1, None))
+        with service.worker(1):
+            pin = add(service, content.root)
+            wait_until(lambda: service.pins.get("example", pin.request_id).status.is_end)
+        assert "quota" in service.pins.get("example", pin.request_id).detail
+        assert len(gateway.asked) < len(content.blocks)
+        service.close()
+
+
+def counting_service(tmp_path, database_url, gateway):
+    home = tmp_path / "service"
+    home.mkdir()
+    url = "" if "sqlite" in database_url else database_url
+    (home / "service.toml").write_text(f"database = {url!r}\ngateways = [{gateway.url!r}]\n")
+    service = Service(home)
+    service.create_organization("example", "An Example", recovery=False)
+    return service
 
 
 def slowly(honest):
@@ -186,8 +241,6 @@ def slowly(honest):
 
 
 def test_removing_a_pin_ends_its_fetching(content, tmp_path, monkeypatch):
-    from muniment.accounts.organizations import Act  # noqa: PLC0415
-
     with LyingGateway(content.get, slowly) as gateway:
         monkeypatch.setenv("MUNIMENT_SERVICE_GATEWAYS", gateway.url)
         monkeypatch.setenv("MUNIMENT_SERVICE_LEASE_S", "3")

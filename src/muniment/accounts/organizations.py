@@ -16,8 +16,9 @@ class Organization:
         name: Full name.
         created_at: Seconds since 1970.
         quota: What it may hold.
-        used: What it holds.
+        used: What it holds of uploads.
         reserved: What is promised to uploads that still run.
+        pinned_bytes: Bytes of the content that is held for pins.
     """
 
     organization_id: str
@@ -26,6 +27,12 @@ class Organization:
     quota: Quota = NO_LIMIT
     used: Amount = NOTHING
     reserved: Amount = NOTHING
+    pinned_bytes: int = 0
+
+    @property
+    def held(self) -> Amount:
+        """All that counts against the quota."""
+        return self.used + self.reserved + Amount(self.pinned_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class EmbeddedPins:
         cid: CID,
         origins: Sequence[str],
         on_progress: Callable[[int, int], None],
-        is_wanted: Callable[[], bool],
+        admit: Callable[[Kept], bool],
     ) -> Kept:
         """See `PinEngine.pin`."""
         if cid.hash_function not in HASH_FUNCTIONS:
@@ -78,11 +78,13 @@ class EmbeddedPins:
             if CompletenessCheck(store).first_missing(cid) is not None:
                 self._fetch(store, cid, origins, on_progress)
             survey = survey_dag(cid, store)
+            kept = Kept(survey.blocks, survey.size_bytes)
             with self._turn(store):
                 # A pin of somebody else's making (a commit's, for example) keeps the content as well, under its own name.
-                if is_wanted() and store.pin_name(cid) is None:
+                name = store.pin_name(cid)
+                if name in (None, PIN_NAME) and admit(kept) and name is None:
                     store.pin(cid, PIN_NAME)
-        return Kept(survey.blocks, survey.size_bytes)
+        return kept
 
     def unpin(self, organization_id: str, cid: CID, is_wanted: Callable[[], bool]) -> bool:
         """See `PinEngine.unpin`."""

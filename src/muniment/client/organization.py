@@ -25,6 +25,7 @@ class Organization(msgspec.Struct, frozen=True):
     quota_files: int | None
     used: Amount
     reserved: Amount
+    pinned_bytes: int
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Protocol
 from muniment.accounts.organizations import Act
 from muniment.content.cid import CID
 from muniment.errors import ExternalServiceError, UsageError
+from muniment.jobs.ports import Within
 from muniment.pinning.filters import PinFilter
 from muniment.pinning.model import NewPin, Pin, PinChange, PinTotals
 
@@ -85,6 +86,25 @@ class PinStore(Protocol):
     def is_wanted(self, organization_id: str, cid_key: bytes) -> bool:
         """Tell whether a pin wants this content, or replaces one that did and is not done yet."""
 
+    def hold(
+        self, statements: Within, organization_id: str, cid_key: bytes, size_bytes: int
+    ) -> bool:
+        """Count content against the organisation's quota within a transaction, once, until no pin wants it.
+
+        Returns:
+            Whether it is still wanted; if not, nothing is counted.
+
+        Raises:
+            QuotaExceededError: There is no room for it.
+        """
+
+    def check_room(self, organization_id: str, size_bytes: int) -> None:
+        """Check that the organisation's quota would have room for so much more.
+
+        Raises:
+            QuotaExceededError: It has none.
+        """
+
 
 class PinEngine(Protocol):
     """Keeps the content of pins, of each organisation for itself: what another one has is not there."""
@@ -95,7 +115,7 @@ class PinEngine(Protocol):
         cid: CID,
         origins: Sequence[str],
         on_progress: Callable[[int, int], None],
-        is_wanted: Callable[[], bool],
+        admit: Callable[[Kept], bool],
     ) -> Kept:
         """Bring the DAG below a CID here, and keep it.
 
@@ -104,7 +124,7 @@ class PinEngine(Protocol):
             cid: The root.
             origins: Multiaddrs of strangers who are said to have it.
             on_progress: Told of blocks and bytes that came; whatever it raises ends the work.
-            is_wanted: Asked at the end whether the DAG is still to be kept.
+            admit: Asked at the end, when all of the DAG is here, whether it is to be kept; whatever it raises ends the work.
 
         Raises:
             ContentUnavailableError: It is not to be had now.

@@ -1,11 +1,13 @@
 """The work on pins: bringing content here, and letting go of it."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
 from muniment.accounts.organizations import Act
+from muniment.accounts.quotas import QuotaExceededError
 from muniment.errors import FormatError, NotFoundError, UsageError
 from muniment.jobs.backoff import Backoff
 from muniment.jobs.handlers import Handlers
@@ -13,7 +15,7 @@ from muniment.jobs.model import PermanentFailureError
 from muniment.jobs.ports import Within
 from muniment.jobs.run import Run
 from muniment.pinning.model import parse_cid
-from muniment.pinning.ports import ContentUnavailableError, PinEngine, PinStore
+from muniment.pinning.ports import ContentUnavailableError, Kept, PinEngine, PinStore
 from muniment.service_jobs.acting import act_of
 
 PIN, UNPIN, BATCH, PRUNE = "pin", "unpin", "batch", "prune-batches"
@@ -25,7 +27,14 @@ _ITEMS_AT_ONCE = 100
 
 _BACKOFF = Backoff(base_s=10, cap_s=3_600)
 _UNPIN_BACKOFF = Backoff(base_s=1, cap_s=300)
-_PERMANENT = (PermanentFailureError, UsageError, FormatError, NotFoundError)
+_PERMANENT = (
+    PermanentFailureError,
+    UsageError,
+    FormatError,
+    NotFoundError,
+    QuotaExceededError,
+)
+_ROOM_CHECKED_S = 1.0
 
 
 class Batches(Protocol):
@@ -86,20 +95,28 @@ class Pinning:
             pin = self._store.get(organization_id, run.job.payload["request_id"])
         except NotFoundError:
             return {}  # removed meanwhile
-        cid = parse_cid(pin.wanted.cid)
+        cid, key = parse_cid(pin.wanted.cid), pin.wanted.key
+        room_checked_s = -math.inf
 
         def tell(blocks: int, size_bytes: int) -> None:
+            nonlocal room_checked_s
             run.progress(f"{blocks} blocks fetched", size_bytes)
             run.check()
+            if size_bytes and self._clock() - room_checked_s >= _ROOM_CHECKED_S:
+                self._store.check_room(organization_id, size_bytes)
+                room_checked_s = self._clock()
+
+        def admit(kept: Kept) -> bool:
+            hold = partial(
+                self._store.hold,
+                organization_id=organization_id,
+                cid_key=key,
+                size_bytes=kept.size_bytes,
+            )
+            return bool(run.transact("held", hold)) and self._store.is_wanted(organization_id, key)
 
         try:
-            kept = self._engine.pin(
-                organization_id,
-                cid,
-                pin.wanted.origins,
-                tell,
-                lambda: self._store.is_wanted(organization_id, pin.wanted.key),
-            )
+            kept = self._engine.pin(organization_id, cid, pin.wanted.origins, tell, admit)
         except ContentUnavailableError as error:
             waited_s = self._clock() - pin.created_ms / 1000
             if waited_s < self._patience_s:

@@ -90,7 +90,7 @@ _KEY = """SELECT api_keys.key_id, api_keys.organization_id, name, role, scopes, 
     FROM api_keys LEFT JOIN key_allowances ON key_allowances.organization_id = api_keys.organization_id
     AND key_allowances.allowance_id = api_keys.allowance_id"""
 _ORGANIZATION = """SELECT organization_id, name, created_at, quota_bytes, quota_files, used_bytes, used_files,
-    reserved_bytes, reserved_files FROM service_organizations"""
+    reserved_bytes, reserved_files, pinned_bytes FROM service_organizations"""
 _MEMBER = "SELECT member_id, organization_id, name, role, created_at FROM members"
 
 
@@ -125,7 +125,7 @@ class SqlAccounts(SqlStore):
     def organization(self, organization_id: str) -> Organization:
         """See `AccountStore.organization`."""
         with self._reading() as statements:
-            return _found_organization(statements, organization_id)
+            return found_organization(statements, organization_id)
 
     def organizations(self) -> list[Organization]:
         """See `AccountStore.organizations`."""
@@ -138,7 +138,7 @@ class SqlAccounts(SqlStore):
     def set_quota(self, act: Act, quota: Quota) -> None:
         """See `AccountStore.set_quota`."""
         with self._writing() as statements:
-            before = _found_organization(statements, act.organization_id)
+            before = found_organization(statements, act.organization_id)
             statements.run(
                 "UPDATE service_organizations SET quota_bytes = ?, quota_files = ? WHERE organization_id = ?",
                 quota.size_bytes,
@@ -356,8 +356,8 @@ def reserve(
 ) -> None:
     """Reserve room within a transaction: see `AccountStore.reserve`."""
     # The row is locked: two uploads never both get the last free byte, neither of the organisation nor of a key of it.
-    found = _found_organization(statements, organization_id, lock=True)
-    allowances = [Allowance("organisation", found.quota, found.used + found.reserved)]
+    found = found_organization(statements, organization_id, lock=True)
+    allowances = [Allowance("organisation", found.quota, found.held)]
     if key_id:
         key = _found_key(statements, organization_id, key_id)
         allowances.append(Allowance("key", key.quota, key.used + key.reserved))
@@ -423,9 +423,10 @@ def _add(
         )
 
 
-def _found_organization(
+def found_organization(
     statements: Statements, organization_id: str, *, lock: bool = False
 ) -> Organization:
+    """Return an organisation within a transaction: see `AccountStore.organization`."""
     ending = " {lock}" if lock else ""
     rows = statements.rows(f"{_ORGANIZATION} WHERE organization_id = ?{ending}", organization_id)
     if not rows:
@@ -435,14 +436,15 @@ def _found_organization(
 
 def _organization(row: Row) -> Organization:
     identifier, name, created_at, *amounts = row
-    quota_bytes, quota_files, used_bytes, used_files, reserved_bytes, reserved_files = amounts
+    quota_bytes, quota_files, used_bytes, used_files, *promised, pinned_bytes = amounts
     return Organization(
         identifier,
         name,
         created_at,
         Quota(quota_bytes, quota_files),
         Amount(used_bytes, used_files),
-        Amount(reserved_bytes, reserved_files),
+        Amount(*promised),
+        pinned_bytes,
     )
 
 
@@ -450,7 +452,7 @@ def _member_to_change(
     statements: Statements, act: Act, member_id: str, check: Callable[[Member], None] | None
 ) -> Member:
     # Who changes members of the same organisation waits here: else two of them could each wait for the other's owner.
-    _found_organization(statements, act.organization_id, lock=True)
+    found_organization(statements, act.organization_id, lock=True)
     member = _found_member(statements, act, member_id)
     if check is not None:
         check(member)

@@ -7,10 +7,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from muniment.accounts.organizations import Act
-from muniment.adapters.sql import audit_log, events, pin_counts, pin_queries, pin_writes
+from muniment.adapters.sql import (
+    audit_log,
+    events,
+    pin_counts,
+    pin_holdings,
+    pin_queries,
+    pin_writes,
+)
 from muniment.adapters.sql.engine import Database
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.pin_rows import COLUMNS, pin_of
@@ -179,6 +187,21 @@ class SqlPins(SqlStore):
         with self._reading() as statements:
             return _is_wanted(statements, organization_id, cid_key)
 
+    def hold(
+        self, statements: Statements, organization_id: str, cid_key: bytes, size_bytes: int
+    ) -> bool:
+        """See `PinStore.hold`."""
+        pin_holdings.take_turns(statements, organization_id)
+        if not _is_wanted(statements, organization_id, cid_key):
+            return False
+        pin_holdings.hold(statements, organization_id, cid_key, size_bytes)
+        return True
+
+    def check_room(self, organization_id: str, size_bytes: int) -> None:
+        """See `PinStore.check_room`."""
+        with self._reading() as statements:
+            pin_holdings.check(statements, organization_id, size_bytes)
+
     def follow(self, statements: Statements, job: Job, event: JobEvent) -> None:
         """Have a pin follow its job: to be called for every change of every job, in its transaction."""
         if job.kind != PIN or event not in _STATUSES:
@@ -255,6 +278,9 @@ class SqlPins(SqlStore):
 
     def _release(self, statements: Statements, organization_id: str, cid_key: bytes) -> None:
         """Queue letting go of content, unless it is wanted."""
+        # When all pins and jobs are locked that the transaction changes, and before the audit log is.
+        place = ("accounts", f"{organization_id} {cid_key.hex()}")
+        statements.at_end(place, partial(_let_go, statements, organization_id, cid_key))
         if not _is_wanted(statements, organization_id, cid_key):
             payload = {"cid": str(CID.from_bytes(cid_key))}
             self._jobs.enqueue(
@@ -309,6 +335,13 @@ def _locked(statements: Statements, organization_id: str, request_id: str) -> Pi
     job_id = _found(statements, organization_id, request_id).job_id
     statements.rows("SELECT 1 FROM jobs WHERE job_id = ? {lock}", job_id)
     return _found(statements, organization_id, request_id, " {lock}")
+
+
+def _let_go(statements: Statements, organization_id: str, cid_key: bytes) -> None:
+    """Count content no more that is not wanted."""
+    pin_holdings.take_turns(statements, organization_id)
+    if not _is_wanted(statements, organization_id, cid_key):
+        pin_holdings.let_go(statements, organization_id, cid_key)
 
 
 def _is_wanted(statements: Statements, organization_id: str, cid_key: bytes) -> bool:

@@ -9,6 +9,7 @@ from muniment.adapters.sql import (
     idempotency,
     job_rows,
     pin_batches,
+    pin_holdings,
     pin_rows,
     rate_limits,
     stored_commits,
@@ -30,6 +31,7 @@ SERVICE_MIGRATIONS: Steps = (
     workers.TABLES,
     pin_batches.TABLES,
     (*accounts.KEY_ALLOWANCES, *uploads.KEYED),
+    pin_holdings.TABLES,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

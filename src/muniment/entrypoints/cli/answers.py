@@ -58,10 +58,11 @@ ORGANIZATION = {
     "created_at": "seconds since 1970",
     "quota_bytes": "the most that it may hold, or null",
     "quota_files": "likewise, or null",
-    "used_bytes": "what it holds",
+    "used_bytes": "what it holds of uploads",
     "used_files": "files in it",
     "reserved_bytes": "what is promised to uploads that still run",
     "reserved_files": "files that still arrive",
+    "pinned_bytes": "what it holds for pins",
 }
 """An organisation of a service."""
 

@@ -151,6 +151,7 @@ def _view(organization: "Organization") -> dict[str, Any]:
         "used_files": organization.used.files,
         "reserved_bytes": organization.reserved.size_bytes,
         "reserved_files": organization.reserved.files,
+        "pinned_bytes": organization.pinned_bytes,
     }
 
 

@@ -53,6 +53,7 @@ class OrganizationView(msgspec.Struct):
     quota_files: int | None
     used: AmountView
     reserved: AmountView
+    pinned_bytes: int
 
 
 class MemberView(msgspec.Struct):
@@ -321,6 +322,7 @@ def _organization_view(organization: Organization) -> OrganizationView:
         organization.quota.files,
         _amount_view(organization.used),
         _amount_view(organization.reserved),
+        organization.pinned_bytes,
     )
 
 
