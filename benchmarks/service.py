@@ -52,12 +52,15 @@ def measure(
     large = _large_file(work / "large.bin", large_bytes) if FILES in parts else None
     for name in databases:
         with hosts.muniment(name, work / name, sizes if PINS in parts else [], processes) as host:
-            if PINS in parts:
-                for pins in sizes:
-                    found = loads.pin_loads(host, pins, duration_s)
-                    _collect(figures, f"{name}, {pins} pins", found)
+            held = sizes if PINS in parts else []
+            for pins in held:
+                found = loads.pin_read_loads(host, pins, duration_s)
+                _collect(figures, f"{name}, {pins} pins", found)
             if large:
                 _collect(figures, name, loads.file_loads(host, large, small_files, duration_s))
+            for pins in held:  # last: the workers go on with them
+                found = loads.pin_create_loads(host, pins, duration_s)
+                _collect(figures, f"{name}, {pins} pins", found)
     if CLUSTER in parts:
         with hosts.cluster() as server:
             _collect(figures, hosts.CLUSTER, loads.cluster_loads(server, duration_s))

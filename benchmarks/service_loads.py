@@ -170,8 +170,8 @@ def identity_cid(content: bytes) -> str:
     return "b" + base64.b32encode(raw).decode("ascii").rstrip("=").lower()
 
 
-def pin_loads(host: Host, pins: int, duration_s: float) -> Iterator[tuple[str, Figure]]:
-    """Everything about the pins of the organisation that has so many."""
+def pin_read_loads(host: Host, pins: int, duration_s: float) -> Iterator[tuple[str, Figure]]:
+    """What is read of the pins of the organisation that has so many."""
     client = Client(host.server, host.keys[holder(pins)], duration_s)
     reads = {LIST: ["/psa/pins"], ONE: [f"/psa/pins/{name}" for name in sample(pins)]}
     for path in (reads[LIST][0], reads[ONE][-1]):
@@ -179,6 +179,11 @@ def pin_loads(host: Host, pins: int, duration_s: float) -> Iterator[tuple[str, F
     for name, paths in reads.items():
         yield f"{name}, most", client.read_most(paths)
         yield f"{name}, at rate", client.read_at_rate(paths)
+
+
+def pin_create_loads(host: Host, pins: int, duration_s: float) -> Iterator[tuple[str, Figure]]:
+    """New pins of that organisation, which leave the workers something to do for a while."""
+    client = Client(host.server, host.keys[holder(pins)], duration_s)
     yield f"{CREATE}, most", client.create_most("/psa/pins")
     yield f"{CREATE}, at rate", client.create_at_rate("/psa/pins")
 
