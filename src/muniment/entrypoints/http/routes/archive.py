@@ -82,7 +82,11 @@ router = Router(
 
 
 def start(
-    request: HttpRequest, service: Service, principal: Principal, kind: str, **payload: str | int | None
+    request: HttpRequest,
+    service: Service,
+    principal: Principal,
+    kind: str,
+    **payload: str | int | None,
 ) -> Response[OperationView]:
     """Begin an operation on the principal's archive; what is None is left out of its payload."""
     given = {name: value for name, value in payload.items() if value is not None}

@@ -245,7 +245,7 @@ async def import_pins(
         return accepted(await asyncio.to_thread(_start_import, service, act, file, format))
 
 
-@get("/pins/export", opt=needs(Permission.PINS_READ))
+@get("/pins/export", opt=needs(Permission.PINS_READ), media_type="application/octet-stream")
 async def export_pins(
     service: Service,
     principal: Principal,
