@@ -234,12 +234,13 @@ class IncomingFile:
             raise
         self.size_bytes = self._written_back = os.fstat(descriptor).st_size
         self._digest: _Hash | None = hashlib.sha256() if self.size_bytes == 0 else None
+        self._digested_bytes = 0
         self._held: tuple[int, _Hash | None] | None = None
 
     def go_on_with(self, digest: "_Hash | None") -> None:
         """Take the digest of what has arrived from whoever knows it; without it, all is read again at the end."""
         if self.size_bytes:
-            self._digest = digest
+            self._digest, self._digested_bytes = digest, self.size_bytes
 
     def allocate(self, size_bytes: int) -> None:
         """Take room from the disk for the whole file, where the system can.
@@ -277,6 +278,7 @@ class IncomingFile:
         if self._digest is not None:
             for piece in pieces:
                 self._digest.update(piece)
+                self._digested_bytes += len(piece)
 
     def sync(self) -> None:
         """See `Incoming.sync`."""
@@ -290,7 +292,8 @@ class IncomingFile:
         temporary = _hold_file(self._path).with_suffix(".new" + _HOLD)
         temporary.write_bytes(b"%d" % self.size_bytes)
         os.replace(temporary, _hold_file(self._path))
-        self._held = self.size_bytes, self._digest.copy() if self._digest else None
+        digest = self._whole_digest
+        self._held = self.size_bytes, digest.copy() if digest else None
 
     def keep(self) -> None:
         """See `Incoming.keep`."""
@@ -304,7 +307,7 @@ class IncomingFile:
         if size_bytes < self.size_bytes:
             with self._lock:
                 os.ftruncate(self._file, size_bytes)
-            self.size_bytes = self._written_back = size_bytes
+            self.size_bytes = self._written_back = self._digested_bytes = size_bytes
             _, self._digest = self._held or (0, None if size_bytes else hashlib.sha256())
         _hold_file(self._path).unlink(missing_ok=True)
         self._held = None
@@ -312,10 +315,10 @@ class IncomingFile:
     def finish(self) -> str:
         """See `Incoming.finish`."""
         self.sync()
-        if self._digest is None:
+        digest, self._digest = self._whole_digest, None
+        if digest is None:
             with open(self._path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        digest, self._digest = self._digest, None
         return digest.hexdigest()
 
     def close(self) -> None:
@@ -323,10 +326,16 @@ class IncomingFile:
         with self._lock:
             if self._file < 0:
                 return
-            if self._keep_digest and self._digest and self.size_bytes and self._held is None:
-                self._keep_digest(self._path.name, self.size_bytes, self._digest)
+            digest = self._whole_digest
+            if self._keep_digest and digest and self.size_bytes and self._held is None:
+                self._keep_digest(self._path.name, self.size_bytes, digest)
             os.close(self._file)
             self._file = -1
+
+    @property
+    def _whole_digest(self) -> "_Hash | None":
+        """The digest of all that was written; None after a request that broke off between writing and hashing."""
+        return self._digest if self._digested_bytes == self.size_bytes else None
 
     def _write_all(self, pieces: list[bytes]) -> None:
         wanted = sum(map(len, pieces))

@@ -114,12 +114,7 @@ class Receiver:
         """
         size_bytes = self.durable_bytes(upload)
         if size_bytes == upload.size_bytes and not upload.is_over:
-            try:
-                file = self.resume(upload)
-            except ConflictError:  # another request finishes it now, or has
-                return size_bytes
-            with contextlib.closing(file):
-                self.finish(act, upload, file)
+            self._complete(act, upload)
         return size_bytes
 
     def finish(
@@ -204,9 +199,20 @@ class Receiver:
             return 0
         return 1
 
+    def _complete(self, act: Act, upload: Upload) -> bool:
+        """Finish an upload whose bytes are all there; tell whether nobody else does, or has."""
+        try:
+            file = self.resume(upload)
+        except ConflictError:
+            return False
+        with contextlib.closing(file):
+            self.finish(act, upload, file)
+        return True
+
     def _complete_abandoned(self, act: Act, upload: Upload) -> int:
         try:
-            return int(self.complete(act, upload) == upload.size_bytes)
+            is_all_there = self.durable_bytes(upload) == upload.size_bytes
+            return int(is_all_there and self._complete(act, upload))
         except (MunimentError, OSError):  # the others are not to wait for this one
             _log.exception("the upload %s cannot be finished", upload.upload_id)
             return 0
