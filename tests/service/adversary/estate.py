@@ -1,5 +1,6 @@
 """Something of everything in one organisation, and how to ask for it by the name of a path's parameter."""
 
+import base64
 import random
 import string
 from types import MappingProxyType
@@ -40,8 +41,6 @@ BODIES = MappingProxyType(
 )
 """Bodies that their descriptions do not make plain."""
 
-_TUS = {"tus_resumable": "1.0.0", "upload_metadata": "filename YS50eHQ="}
-
 
 class Estate:
     """What an organisation of a house has; made anew where a request has used it up.
@@ -54,11 +53,13 @@ class Estate:
         self.house, self.organization_id = house, organization_id
         self.owner = house.tenants.owners[organization_id]
         self.made = {}
+        name = base64.b64encode(f"{organization_id}.txt".encode()).decode()
+        self._tus = {"tus_resumable": "1.0.0", "upload_metadata": f"filename {name}"}
         self._chance = random.Random(5)
 
     def ask(self, operation, key):
         """Ask for a thing that is there."""
-        answer = self._call(operation, key, self.values(operation))
+        answer = self.call(operation, key, self.values(operation))
         if operation.method != "GET" and answer.status < 400:
             for name in operation.parameters:  # it may be gone, or another one by now
                 self.made.pop(source_of(operation, name), None)
@@ -66,7 +67,7 @@ class Estate:
 
     def ask_for_nothing(self, operation, key, nothing=None):
         """Ask for a thing of the same look that is not there."""
-        return self._call(operation, key, nothing or self.nothing(operation))
+        return self.call(operation, key, nothing or self.nothing(operation))
 
     def values(self, operation):
         """Return something that is there for each parameter of a path."""
@@ -111,9 +112,10 @@ class Estate:
                     found[operation.path] = len(listed)
         return found
 
-    def _call(self, operation, key, values):
+    def call(self, operation, key, values, query="", **more):
+        """Ask for something as it has to be asked."""
         body = self.house.body_of(operation)
-        headers = dict(_TUS)
+        headers = dict(self._tus)
         if operation.path.startswith("/v1/tus"):
             headers |= {"content_type": "application/offset+octet-stream", "upload_offset": "0"}
             headers |= {"upload_length": "3", "x_http_method_override": "PATCH"}
@@ -130,10 +132,13 @@ class Estate:
                 data = str(data).encode()
             if isinstance(data, dict) and "cid" in data:
                 data = data | {"cid": CID}
-        return self.house.call(operation.method, operation.target(values), key, data, **headers)
+        if isinstance(data, dict) and "name" in data:
+            data = data | {"name": f"of {self.organization_id}"}
+        target = operation.target(values) + (f"?{query}" if query else "")
+        return self.house.call(operation.method, target, key, data, **(headers | more))
 
     def _unlike(self, value):
-        """Return a value of the same look."""
+        """Return a value of the same look, which begins alike: ids begin with a time."""
         is_hex = set(value) <= set("0123456789abcdef-")
         letters = "abcdef" if is_hex else string.ascii_lowercase
 
@@ -143,7 +148,8 @@ class Estate:
                     return self._chance.choice(kind)
             return letter
 
-        return "".join(map(other, value))
+        kept = len(value) * 2 // 3
+        return value[:kept] + "".join(map(other, value[kept:]))
 
     def _made(self, method, path, status, field, body=b"", **headers):
         answer = self.house.call(method, path, self.owner, body, **headers)
@@ -151,13 +157,20 @@ class Estate:
         return answer.json()[field]
 
     def _member(self):
-        return self._made("POST", "/v1/members", 201, "member_id", {"name": "M", "role": "reader"})
+        return self._made(
+            "POST",
+            "/v1/members",
+            201,
+            "member_id",
+            {"name": f"M of {self.organization_id}", "role": "reader"},
+        )
 
     def _key(self):
-        return self._made("POST", "/v1/keys", 201, "key_id", {"name": "K", "role": "reader"})
+        body = {"name": f"K of {self.organization_id}", "role": "reader"}
+        return self._made("POST", "/v1/keys", 201, "key_id", body)
 
     def _upload(self):
-        answer = self.house.call("POST", "/v1/tus", self.owner, upload_length="3", **_TUS)
+        answer = self.house.call("POST", "/v1/tus", self.owner, upload_length="3", **self._tus)
         assert answer.status == 201, answer
         return answer.header("location").rpartition("/")[2]
 
@@ -167,7 +180,13 @@ class Estate:
     def _commit(self):
         commits = self._commits()
         if not commits:
-            upload = self._made("PUT", "/v1/files/archived.txt", 201, "state", FILE)
+            upload = self._made(
+                "PUT",
+                f"/v1/files/{self.organization_id}/archived.txt",
+                201,
+                "state",
+                FILE + self.organization_id.encode(),
+            )
             assert upload == "received"
             self._made("POST", "/v1/archive", 202, "operation_id")
             self.house.work("archive")
@@ -178,7 +197,7 @@ class Estate:
         return self.house.call("GET", "/v1/commits", self.owner).json()["items"]
 
     def _batch(self):
-        body = {"items": [{"action": "pin", "cid": CID}]}
+        body = {"items": [{"action": "pin", "cid": CID, "name": self.organization_id}]}
         return self._made("POST", "/v1/pins/batch", 202, "operation_id", body)
 
     def _leaf(self):
@@ -188,10 +207,12 @@ class Estate:
         return "manifest.json"
 
     def _pin(self):
-        return self._made("POST", "/psa/pins", 202, "requestid", {"cid": CID})
+        return self._made(
+            "POST", "/psa/pins", 202, "requestid", {"cid": CID, "name": self.organization_id}
+        )
 
     def _path(self):
-        return f"uploaded-{self._chance.randrange(10**9)}.txt"
+        return f"{self.organization_id}-{self._chance.randrange(10**9)}.txt"
 
 
 def source_of(operation, name):

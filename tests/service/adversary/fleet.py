@@ -23,8 +23,8 @@ class Fleet:
         kills: How many processes were killed.
     """
 
-    def __init__(self, home, workers, lease_s, seed=1):
-        self.home, self.lease_s, self.kills = home, lease_s, 0
+    def __init__(self, home, workers, seed=1, **settings):
+        self.home, self.settings, self.kills = home, settings, 0
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -50,7 +50,9 @@ class Fleet:
     def start(self, place):
         """Start a process, 0 is the one that answers; it is ready a little later."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MUNIMENT_")}
-        environment["MUNIMENT_SERVICE_LEASE_S"] = str(self.lease_s)
+        environment |= {
+            f"MUNIMENT_SERVICE_{name.upper()}": str(value) for name, value in self.settings.items()
+        }
         command = [sys.executable, "-m", "muniment", "serve", *self._arguments[place]]
         self._running[place] = subprocess.Popen(
             [*command, "--home", str(self.home), "--json"],

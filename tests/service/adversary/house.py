@@ -3,10 +3,12 @@
 import json
 import re
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
+
+from sqlalchemy import event
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.quotas import Quota
@@ -97,6 +99,21 @@ class House:
         if method in ("POST", "PUT", "PATCH") and not body:
             fields.setdefault("content-length", "0")
         return self.caller.call(method, target, fields, body)
+
+    @contextmanager
+    def statements(self):
+        """Note the statements that are sent to the service's database, without those of the key's own last use."""
+        noted, engine = [], self.service.database._engine
+
+        def note(_connection, _cursor, statement, *_more):
+            if "api_keys" not in statement:
+                noted.append(statement)
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield noted
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
 
     @cached_property
     def description(self):

@@ -135,6 +135,24 @@ def test_a_stranger_cannot_tell_what_there_is(house, estate):
     assert estate.counts() == before, "a stranger changed something"
 
 
+def test_what_is_anothers_costs_what_nothing_costs(house, estate):
+    """The same statements are sent to the database, so that the time taken tells as little as the answer."""
+    stranger, wrong = house.tenants.owners[OTHER], []
+    estate.furnish()
+    for operation in house.operations:
+        if operation.permission is None or not estate.owned_parameters(operation):
+            continue
+        values, nothing = estate.values(operation), estate.nothing(operation)
+        estate.ask_for_nothing(operation, stranger, nothing)  # the key is remembered from here on
+        with house.statements() as there:
+            estate.ask_for_nothing(operation, stranger, values)
+        with house.statements() as nowhere:
+            estate.ask_for_nothing(operation, stranger, nothing)
+        if there != nowhere:
+            wrong.append(f"{operation.name}:\n  {there}\n  {nowhere}")
+    assert not wrong, "\n".join(wrong)
+
+
 def bare(answer, values=None, parameters=()):
     """An answer without what differs between any two: its request's id, and the ids that were asked for."""
     headers = dict(answer.headers)

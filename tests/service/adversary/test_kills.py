@@ -151,7 +151,7 @@ def house(database_url, tmp_path):
 @pytest.mark.slow
 def test_whatever_is_killed_nothing_is_lost_done_twice_or_stuck(house):
     cids, key = put_content(house.service), house.tenants.owners[ORGANIZATION]
-    with Fleet(house.service.home, WORKERS, LEASE_S) as fleet:
+    with Fleet(house.service.home, WORKERS, lease_s=LEASE_S) as fleet:
         clients = [Client(fleet.url, key, number, cids) for number in range(CLIENTS)]
         with fleet.dying(0.3, 2), ThreadPoolExecutor(CLIENTS) as threads:
             list(threads.map(lambda client: client.run(OPERATIONS // CLIENTS), clients))
