@@ -300,6 +300,8 @@ class Storm:
 
     def _form(self, rng):
         files = [self._data(rng) for _ in range(rng.randrange(1, 4))]
+        with self._lock:
+            self.tried += len(files) - 1
         body = b"".join(
             b'--xYx\r\nContent-Disposition: form-data; name="f"; filename="form/%d"\r\n\r\n%s\r\n'
             % (rng.randrange(50), data)
