@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import service_fill
 from benchmarks.servers import Server
-from muniment.bootstrap_service import DATABASE
+from muniment.bootstrap.service import DATABASE
 from muniment.testing.ipfs_cluster import LocalCluster
 from muniment.testing.kubo import LocalKubo
 from muniment.testing.postgresql import LocalPostgres

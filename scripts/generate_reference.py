@@ -11,8 +11,8 @@ from muniment.entrypoints.cli.answers import ANSWERS, COMMIT, PROBLEM
 from muniment.entrypoints.cli.exit_codes import EXIT_CODES
 from muniment.entrypoints.cli.root import cli
 from muniment.entrypoints.cli.session import global_options
-from muniment.service_settings import SERVICE_SETTINGS
-from muniment.settings import SETTINGS
+from muniment.settings.archive import ARCHIVE_SETTINGS
+from muniment.settings.service import SERVICE_SETTINGS
 from muniment.testing.engines import pinned_version
 from muniment.testing.gateway_comparison import ERROR_HEADERS, HEADERS
 from muniment.testing.gateway_differences import SECTIONS
@@ -143,7 +143,7 @@ def settings_page():
         "|---|---|---|",
         *(
             f"| `{setting.name}` | {default(setting.default)} | {setting.help} |"
-            for setting in SETTINGS
+            for setting in ARCHIVE_SETTINGS
         ),
         "",
         "Two more variables are no settings: `MUNIMENT_HOME` is the home folder, `MUNIMENT_PASSPHRASE` the passphrase of a locked signing",

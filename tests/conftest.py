@@ -14,7 +14,8 @@ from muniment.adapters.scan import scan
 from muniment.archive import restore, verify
 from muniment.archive.commit_source import TarView, check_file
 from muniment.archive.manifest import Organization
-from muniment.bootstrap import Archive, create_archive
+from muniment.bootstrap.archive import Archive
+from muniment.bootstrap.new_archive import create_archive
 from muniment.errors import ExternalServiceError
 from muniment.testing.engines import find_engine
 from muniment.testing.postgresql import LocalPostgres

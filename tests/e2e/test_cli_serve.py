@@ -138,23 +138,23 @@ def test_the_life_of_a_key(desk):
     desk.organization()
     options = ["--role", "reader", "--scope", "files:read", "--days", "3", "--max-uses", "7"]
     options += ["--quota-bytes", "1000", "--quota-files", "5"]
-    made = desk.json("key", "create", "example", "robot", *options)
-    keys = {key["key_id"]: key for key in desk.json("key", "list", "example")["keys"]}
+    made = desk.json("api-key", "create", "example", "robot", *options)
+    keys = {key["key_id"]: key for key in desk.json("api-key", "list", "example")["keys"]}
     assert len(keys) == 2
     key = keys[made["key_id"]]
     assert (key["role"], key["scopes"], key["max_uses"]) == ("reader", ["files:read"], 7)
     assert abs(key["expires_at"] - time.time() - 3 * 86_400) < 60
-    rotated = desk.json("key", "rotate", "example", made["key_id"], "--overlap-hours", "1")
-    keys = {key["key_id"]: key for key in desk.json("key", "list", "example")["keys"]}
+    rotated = desk.json("api-key", "rotate", "example", made["key_id"], "--overlap-hours", "1")
+    keys = {key["key_id"]: key for key in desk.json("api-key", "list", "example")["keys"]}
     new = keys[rotated["key_id"]]
     assert new["scopes"] == ["files:read"]
     assert (new["quota_bytes"], new["quota_files"], new["used_bytes"]) == (1000, 5, 0)
-    revoked = desk.json("key", "revoke", "example", made["key_id"])
+    revoked = desk.json("api-key", "revoke", "example", made["key_id"])
     assert revoked["revoked_at"] is not None
-    assert "no good any more" in desk.text("key", "list", "example")
-    assert desk.json("key", "revoke", "example", "nobody", code=3)
-    assert desk.json("key", "create", "nobody", "x", code=3)
-    assert desk.json("key", "create", "example", "x", "--scope", "all", code=2)
+    assert "no good any more" in desk.text("api-key", "list", "example")
+    assert desk.json("api-key", "revoke", "example", "nobody", code=3)
+    assert desk.json("api-key", "create", "nobody", "x", code=3)
+    assert desk.json("api-key", "create", "example", "x", "--scope", "all", code=2)
 
 
 def test_the_home_of_one_archive_is_not_that_of_a_service(desk):
@@ -168,7 +168,7 @@ def test_the_home_of_one_archive_is_not_that_of_a_service(desk):
 def test_an_exported_audit_log_is_checked_without_a_service(desk, tmp_path):
     desk.organization()
     for number in range(5):
-        desk.json("key", "create", "example", f"robot {number}")
+        desk.json("api-key", "create", "example", f"robot {number}")
     file = tmp_path / "log.jsonl"
     exported = desk.json("audit", "export", "example", "--output", file)
     assert exported["entries"] == 7
@@ -315,7 +315,7 @@ def test_slow_clients_are_told_or_cut_off_while_others_work(desk):
 def test_a_flood_is_refused_while_others_work(desk):
     key = desk.organization()
     (desk.home / "service.toml").write_text("rate_per_minute = 20\nfailures_per_minute = 20\n")
-    flooding = desk.json("key", "create", "example", "flooding")["api_key"]
+    flooding = desk.json("api-key", "create", "example", "flooding")["api_key"]
     with Serving(desk.home) as serving, httpx.Client(base_url=serving.url) as client:
         for who in ({}, headers(flooding)):
             found = [client.get("/v1/organization", headers=who) for _ in range(40)]
@@ -343,10 +343,10 @@ def test_several_processes_on_postgresql_are_one_service(desk, postgres, monkeyp
             most = 61 + time.monotonic() - began_s
             assert min(55, most) <= statuses.count(200) <= most
             assert httpx.get(f"{serving.url}/readyz").json()["database"] == "ok"
-        made = desk.json("key", "create", "example", "robot")
+        made = desk.json("api-key", "create", "example", "robot")
         robot = headers(made["api_key"])
         assert httpx.get(f"{serving.url}/v1/organization", headers=robot).status_code == 200
-        desk.json("key", "revoke", "example", made["key_id"])
+        desk.json("api-key", "revoke", "example", made["key_id"])
         time.sleep(1.1)  # what other processes remember of a key
         for _ in range(6):
             assert httpx.get(f"{serving.url}/v1/organization", headers=robot).status_code == 401

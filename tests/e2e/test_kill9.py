@@ -20,7 +20,7 @@ import pytest
 from muniment.archive import journal
 from muniment.archive.catalog import CommitState
 from muniment.archive.journal import FileDigests
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 
 KILLS = int(os.environ.get("MUNIMENT_TEST_KILLS", "200"))
 STAGES = ("seal", "build tree", "package", "sign", "timestamp", "upload")

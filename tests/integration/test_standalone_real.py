@@ -135,7 +135,7 @@ def test_the_contents_are_packed_as_the_setting_says(desk):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in desk.environment.items():
             patch.setenv(f"MUNIMENT_{name}", str(value))
-        from muniment.bootstrap import Archive  # noqa: PLC0415
+        from muniment.bootstrap.archive import Archive  # noqa: PLC0415
 
         archive = Archive(desk.folder / "home")
         for file in archive.catalog.files_of(commit.name):

@@ -17,7 +17,7 @@ from litestar.testing import TestClient
 from muniment.accounts.permissions import Role
 from muniment.adapters.verifying import verify_commit
 from muniment.archive.merkle import verify_inclusion
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 
 PAGE = b"<script>fetch('/v1/keys')</script>"

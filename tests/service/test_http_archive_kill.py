@@ -12,14 +12,14 @@ import pytest
 from litestar.testing import TestClient
 
 from muniment.accounts.organizations import Act
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 from muniment.service_jobs.registering import ARCHIVE, new_archive_job
 
 WORKER = """
 import sys, threading
 from pathlib import Path
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 
 if __name__ == "__main__":
     with Service(Path(sys.argv[1])).worker():

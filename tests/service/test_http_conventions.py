@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 
 from muniment.accounts.api_keys import _checksum, new_token
 from muniment.accounts.permissions import Role
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 from muniment.entrypoints.http.authentication import permission_of
 from muniment.entrypoints.http.front import SECURITY

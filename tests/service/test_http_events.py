@@ -11,7 +11,7 @@ import pytest
 from litestar.testing import TestClient
 
 from muniment.accounts.permissions import Permission, Role
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 from muniment.jobs.model import NewJob
 

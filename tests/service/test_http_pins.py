@@ -10,7 +10,7 @@ import pytest
 
 from muniment.accounts.permissions import Permission, Role
 from muniment.adapters.block_store import EmbeddedBlockStore
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.content.cid import CID, RAW
 from muniment.content.unixfs import directory_dag, import_file
 from muniment.entrypoints.http.app import create_app

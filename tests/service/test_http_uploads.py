@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 from muniment.accounts.audit import verify_chain
 from muniment.accounts.permissions import Role
 from muniment.accounts.quotas import Amount, Quota
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 
 DATA = b"some content\n" * 1000

@@ -21,7 +21,7 @@ from tusclient import client as tus
 
 from muniment.accounts.audit import verify_chain
 from muniment.accounts.quotas import Amount
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.uploads.upload import UploadState
 
 MIB = 1 << 20

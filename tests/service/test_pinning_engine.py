@@ -12,7 +12,7 @@ from muniment.accounts.quotas import Amount, Quota, QuotaExceededError
 from muniment.adapters.block_store import EmbeddedBlockStore
 from muniment.adapters.embedded_pins import PIN_NAME, EmbeddedPins
 from muniment.adapters.retrieval import FetchLimits
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.content.cid import CID, RAW
 from muniment.content.unixfs import import_file
 from muniment.errors import FormatError, NotFoundError

@@ -14,7 +14,7 @@ from benchmarks.service_client import Target, at_once, at_rate
 from benchmarks.service_loads import CREATE, LIST, PUT_LARGE, Figure, identity_cid
 
 from muniment.accounts.organizations import Act
-from muniment.bootstrap_service import DATABASE, Service
+from muniment.bootstrap.service import DATABASE, Service
 from muniment.content.cid import CID
 from muniment.pinning.filters import PinFilter
 from muniment.pinning.model import NewPin, PinStatus, PinTotals

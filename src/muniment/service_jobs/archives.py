@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from muniment.archive.catalog import Kind, ScannedFile
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.errors import ConflictError
 from muniment.jobs.run import Run
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from muniment.adapters.sql.stored_commits import SqlStoredCommits
 from muniment.archive.catalog import CommitRow, CommitState, Problem
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.errors import MunimentError
 from muniment.jobs.run import Run
 from muniment.service_jobs.acting import act_of

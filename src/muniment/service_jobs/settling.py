@@ -13,7 +13,7 @@ from itertools import islice
 from muniment.accounts.organizations import Act
 from muniment.adapters.sql.stored_commits import SqlStoredCommits
 from muniment.archive.catalog import ArchivedFile, CommitRow, CommitState
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.errors import IntegrityError
 from muniment.jobs.run import Run
 from muniment.service_jobs.archives import UploadRoot

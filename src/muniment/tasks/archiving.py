@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from muniment.archive.catalog import Catalog, CommitRow, Problem, ScannedFile
 from muniment.archive.ports import Progress
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.tasks.scanning import Scan, scan_into
 
 

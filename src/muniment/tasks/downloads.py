@@ -16,7 +16,7 @@ from muniment.adapters.stored_contents import ContentKeys, StoredContents
 from muniment.archive.catalog import ArchivedFile, Kind
 from muniment.archive.keyring import Keyring
 from muniment.archive.manifest import KEYRING_NAME
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.errors import MunimentError
 
 ZIP_FILES_MAX = 100_000

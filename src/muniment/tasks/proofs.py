@@ -6,7 +6,7 @@ from muniment.adapters.commit_folder import CommitFolder, SiblingCommits
 from muniment.archive import verify
 from muniment.archive.catalog import ArchivedFile
 from muniment.archive.merkle import verify_inclusion
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.errors import IntegrityError
 from muniment.tasks.owner_view import Proofs, file_view
 

@@ -13,7 +13,7 @@ from muniment.adapters.scan import scan
 from muniment.adapters.sql.catalog import open_catalog
 from muniment.archive.catalog import Catalog, Problem, ScanCounts, ScannedFile
 from muniment.archive.ports import Progress
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.errors import NotFoundError, UsageError
 from muniment.text import count
 

@@ -12,7 +12,7 @@ from muniment.archive.catalog import CommitRow, TimestampState
 from muniment.archive.commit_source import read_whole
 from muniment.archive.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, TIMESTAMP_NAME
 from muniment.archive.ots import Block, Chain, DetachedTimestamp
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.tasks.timestamp_checks import read_proof
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.archive.manifest import MANIFEST_NAME, Previous
 from muniment.archive.ports import Progress
 from muniment.archive.signing import VerifyKey
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.errors import (
     FormatError,
     IntegrityError,

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.quotas import Quota
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 from muniment.entrypoints.http.authentication import permission_of
 from muniment.jobs.model import JobState

@@ -259,18 +259,18 @@ ANSWERS: dict[str, dict[str, str]] = {
     "org list": {"organizations": "list of organisations, as `org show` describes one"},
     "org show": ORGANIZATION,
     "org quota": ORGANIZATION,
-    "key create": {
+    "api-key create": {
         "organization_id": "whose it is",
         "key_id": "its public name",
         "api_key": "the key: shown only now",
     },
-    "key list": {"keys": "list of keys, newest first, as `key revoke` describes one"},
-    "key rotate": {
+    "api-key list": {"keys": "list of keys, newest first, as `api-key revoke` describes one"},
+    "api-key rotate": {
         "organization_id": "whose it is",
         "key_id": "the new key's public name",
         "api_key": "the new key: shown only now",
     },
-    "key revoke": {
+    "api-key revoke": {
         "key_id": "its public name",
         "name": "what its owner calls it",
         "role": "what it is",

@@ -24,7 +24,7 @@ COMMANDS = {
     "gateway": "Serve the store over HTTP, to IPFS tools and browsers.",
     "serve": "Run the service: the HTTP API and its background work.",
     "org": "Look after the organisations of a service.",
-    "key": "Look after the API keys of an organisation.",
+    "api-key": "Look after the API keys of an organisation.",
     "audit": "Export and check the audit log.",
     "db": "Look after the database of a service.",
     "keys": "Look after keys and recipients.",
@@ -47,7 +47,9 @@ class _LazyGroup(Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"muniment.entrypoints.cli.commands.{cmd_name}")
+        module = importlib.import_module(
+            f"muniment.entrypoints.cli.commands.{cmd_name.replace('-', '_')}"
+        )
         command: click.Command = module.command
         return command
 

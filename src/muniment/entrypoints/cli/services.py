@@ -10,7 +10,7 @@ from muniment.entrypoints.cli.session import Session
 from muniment.errors import UsageError
 
 if TYPE_CHECKING:
-    from muniment.bootstrap_service import Service
+    from muniment.bootstrap.service import Service
 
 HOME_VARIABLE = "MUNIMENT_SERVICE_HOME"
 
@@ -32,7 +32,7 @@ def service_home(session: Session) -> Path:
 @contextlib.contextmanager
 def open_service(session: Session) -> "Iterator[Service]":
     """Open the service of the home; it is made if there is none."""
-    from muniment.bootstrap_service import Service  # noqa: PLC0415  # costs start-up time
+    from muniment.bootstrap.service import Service  # noqa: PLC0415  # costs start-up time
 
     service = Service(service_home(session))
     try:

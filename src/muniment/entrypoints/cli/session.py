@@ -14,7 +14,7 @@ from muniment.errors import KeyUnavailableError
 from muniment.text import plain
 
 if TYPE_CHECKING:
-    from muniment.bootstrap import Archive
+    from muniment.bootstrap.archive import Archive
 
 PASSPHRASE_VARIABLE = "MUNIMENT_PASSPHRASE"  # noqa: S105  # a variable's name
 URL_VARIABLE = "MUNIMENT_URL"
@@ -43,7 +43,7 @@ class Session:
     @property
     def home_folder(self) -> Path:
         """The home folder in use."""
-        from muniment.bootstrap import default_home  # noqa: PLC0415  # costs start-up time
+        from muniment.bootstrap.archive import default_home  # noqa: PLC0415  # costs start-up time
 
         return self.home or default_home()
 
@@ -59,7 +59,7 @@ class Session:
         Raises:
             UsageError: There is none.
         """
-        from muniment.bootstrap import Archive  # noqa: PLC0415  # costs start-up time
+        from muniment.bootstrap.archive import Archive  # noqa: PLC0415  # costs start-up time
 
         archive = Archive(self.home_folder, self.ask_passphrase)
         try:

@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http import pinning_service
 from muniment.entrypoints.http.authentication import check_routes, guard, principal_of
 from muniment.entrypoints.http.events import Streams

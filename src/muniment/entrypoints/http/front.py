@@ -21,7 +21,7 @@ from muniment.entrypoints.http.requests import (
     identify,
 )
 from muniment.entrypoints.serving.clients import Clients, parse_networks
-from muniment.service_settings import ServiceSettings
+from muniment.settings.service import ServiceSettings
 
 Respond = Callable[[HttpRequest, Exception], Response[bytes]]
 

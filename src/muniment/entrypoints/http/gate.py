@@ -26,7 +26,7 @@ from muniment.accounts.idempotency import (
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import AuthenticationError, Principal
 from muniment.adapters.sql.statements import with_every_write
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.admission import AdaptiveLimit, AdmissionRules, Room
 from muniment.entrypoints.http.answers import Holding, Whole, matches, with_etag
 from muniment.entrypoints.http.authentication import Authenticator, permission_of, token_of

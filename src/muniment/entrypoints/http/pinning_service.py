@@ -13,7 +13,7 @@ from litestar.params import Parameter
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.content import multiaddr
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.problems import KINDS, FieldProblem, Problem, problem_of

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 from muniment.entrypoints.http.front import Front
 from muniment.entrypoints.serving.active import Active

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from muniment.archive.catalog import CommitRow, TimestampState
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.reporting import skipped_inputs
 from muniment.entrypoints.cli.session import Command, Session, pass_session

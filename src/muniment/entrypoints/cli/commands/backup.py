@@ -6,7 +6,7 @@ import click
 
 from muniment.archive.backup import Action, BackupReport
 from muniment.archive.catalog import CommitRow, CommitState
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.errors import ExternalServiceError, IntegrityError, MunimentError, NotFoundError

@@ -78,8 +78,8 @@ def check(session: Session) -> None:
 @contextlib.contextmanager
 def _database(session: Session) -> "Iterator[Database]":
     from muniment.adapters.sql.engine import open_database  # noqa: PLC0415  # costs start-up time
-    from muniment.bootstrap_service import CONFIG, DATABASE  # noqa: PLC0415
-    from muniment.service_settings import ServiceSettings  # noqa: PLC0415
+    from muniment.bootstrap.service import CONFIG, DATABASE  # noqa: PLC0415
+    from muniment.settings.service import ServiceSettings  # noqa: PLC0415
 
     home = service_home(session)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)

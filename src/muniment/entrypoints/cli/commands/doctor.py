@@ -19,7 +19,7 @@ from muniment.adapters.private_files import read_private
 from muniment.archive.catalog import CommitState
 from muniment.archive.manifest import Par2
 from muniment.archive.signing import PrivateKeyHeader
-from muniment.bootstrap import STAGING, Archive
+from muniment.bootstrap.archive import STAGING, Archive
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.errors import KeyUnavailableError, MunimentError, NotFoundError
 from muniment.text import count, moment, size

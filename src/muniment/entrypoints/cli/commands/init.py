@@ -10,7 +10,7 @@ import click
 from muniment.adapters.key_files import Recipient
 from muniment.archive.manifest import Organization
 from muniment.archive.signing import VerifyKey
-from muniment.bootstrap import create_archive, create_writer_archive, new_organization
+from muniment.bootstrap.new_archive import create_archive, create_writer_archive, new_organization
 from muniment.entrypoints.cli.recovery_kits import Destination, hand_out
 from muniment.entrypoints.cli.session import (
     PASSPHRASE_VARIABLE,

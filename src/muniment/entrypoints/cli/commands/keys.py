@@ -13,7 +13,7 @@ from muniment.adapters.key_files import Recipient
 from muniment.archive.age_keys import DATA_CHARS, Identity
 from muniment.archive.manifest import KEYRING_NAME
 from muniment.archive.recovery import parse_typed_identity
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.recovery_kits import Destination, hand_out
 from muniment.entrypoints.cli.session import Group, Session, pass_session

@@ -65,7 +65,7 @@ def create(
     ID is its short name in every manifest: a-z, 0-9 and hyphens. Key and kit are shown once and kept nowhere.
     """
     from muniment.accounts.quotas import Quota  # noqa: PLC0415  # costs start-up time
-    from muniment.bootstrap import new_organization  # noqa: PLC0415
+    from muniment.bootstrap.new_archive import new_organization  # noqa: PLC0415
     from muniment.entrypoints.cli.recovery_kits import Destination, hand_out  # noqa: PLC0415
 
     if no_recovery_kit and recovery_kit:

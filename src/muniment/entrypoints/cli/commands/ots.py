@@ -7,7 +7,7 @@ import click
 
 from muniment.archive import timestamps
 from muniment.archive.catalog import CommitRow, CommitState, TimestampState
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.entrypoints.cli.session import Group, Session, pass_session
 from muniment.errors import (
     ExternalServiceError,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.errors import IntegrityError

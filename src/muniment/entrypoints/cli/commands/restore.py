@@ -20,7 +20,7 @@ from muniment.text import count, display_path, plain, size
 
 if TYPE_CHECKING:
     from muniment.archive.catalog import ArchivedFile
-    from muniment.bootstrap import Archive
+    from muniment.bootstrap.archive import Archive
 
 _GLOB_SIGNS = "*?["
 

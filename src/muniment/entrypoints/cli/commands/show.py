@@ -13,7 +13,7 @@ from muniment.archive.catalog import ArchivedFile, CommitRow
 from muniment.archive.commit_source import read_manifest
 from muniment.archive.manifest import Manifest
 from muniment.archive.restore import clean_path
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.errors import IntegrityError, NotFoundError, UsageError
 from muniment.tasks.owner_view import (

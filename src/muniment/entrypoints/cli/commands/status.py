@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from muniment.archive.catalog import CommitRow, CommitState, Problem, Totals
-from muniment.bootstrap import Archive
+from muniment.bootstrap.archive import Archive
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.tasks.views import commit_view, path_view, problem_pair, problem_views
 from muniment.text import count, display_path, moment, size

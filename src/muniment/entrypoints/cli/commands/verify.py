@@ -10,7 +10,7 @@ import click
 
 from muniment.archive.chains import CommitChain
 from muniment.archive.signing import VerifyKey
-from muniment.bootstrap import read_verify_key
+from muniment.bootstrap.archive import read_verify_key
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.session import Command, Session, pass_session
 from muniment.errors import FormatError, IntegrityError, UsageError

@@ -20,7 +20,9 @@ FORMS = {
 }
 """Module and function of every command that works on a service; the function takes the session and the command's parameters."""
 
-ANYWHERE = frozenset({"completion", "serve", "org", "key", "audit", "db", "gateway", "content cid"})
+ANYWHERE = frozenset(
+    {"completion", "serve", "org", "api-key", "audit", "db", "gateway", "content cid"}
+)
 """Commands, and groups of them, that are about this machine, or about no archive at all, whatever the environment says."""
 
 

@@ -13,7 +13,7 @@ from muniment.adapters.sql.stored_commits import StoredCommit
 from muniment.archive import manifest
 from muniment.archive.catalog import CommitRow, CommitState, TimestampState
 from muniment.archive.commit_source import read_whole
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,

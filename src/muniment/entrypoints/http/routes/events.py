@@ -13,7 +13,7 @@ from litestar.response import Stream
 from muniment.accounts.events import Event, nouns_for
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import AuthenticationError, Principal
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.events import Streams
 from muniment.entrypoints.http.openapi import also_answers

@@ -17,7 +17,7 @@ from muniment.accounts.principals import Principal
 from muniment.adapters.sql.catalog import SqlCatalog
 from muniment.archive.catalog import ArchivedFile, Kind
 from muniment.archive.restore import select
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,

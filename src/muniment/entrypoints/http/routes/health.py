@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 from litestar import Router, get
 
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import PUBLIC
 
 REMEMBERED_S = 1.0

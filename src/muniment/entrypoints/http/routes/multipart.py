@@ -8,7 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.intake import bring, in_thread
 from muniment.entrypoints.http.multipart_stream import FilePart, MultipartStream, boundary_of

@@ -12,7 +12,7 @@ from litestar.params import Parameter, QueryParameter
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,

@@ -15,7 +15,7 @@ from muniment.accounts.organizations import Member, Organization
 from muniment.accounts.permissions import ROLES, Permission, Role, parse_scopes
 from muniment.accounts.principals import PermissionDeniedError, Principal
 from muniment.accounts.quotas import Amount, Quota
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.openapi import example
 from muniment.entrypoints.http.pages import (

@@ -15,7 +15,7 @@ from litestar.response import Stream
 from muniment.accounts.organizations import Act
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.openapi import example
 from muniment.entrypoints.http.pages import (

@@ -8,7 +8,7 @@ from litestar import Router, get
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
 from muniment.archive.catalog import CommitState
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.paths import Paths, PathView
 from muniment.entrypoints.http.routes.commits import CommitView, commit_view

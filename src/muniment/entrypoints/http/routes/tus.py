@@ -23,7 +23,7 @@ from litestar import (
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import PUBLIC, needs
 from muniment.entrypoints.http.intake import bring, in_thread
 from muniment.entrypoints.http.openapi import accepts

@@ -11,7 +11,7 @@ from litestar.params import HeaderParameter, QueryParameter
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
-from muniment.bootstrap_service import Service
+from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.intake import Sender, bring, in_thread
 from muniment.entrypoints.http.openapi import accepts

@@ -1,32 +1,15 @@
-"""Settings: one table of name, default and meaning, read from `config.toml` and the environment.
-
-A setting's environment variable is its name in capitals behind ``MUNIMENT_``; the environment wins over the file.
-`docs/reference/settings.md` lists the same table and a test keeps the two equal.
-"""
+"""Settings of an archive: `config.toml` in its home, and variables behind ``MUNIMENT_``."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from muniment.errors import UsageError
+from muniment.settings.table import GIB, MIB, Setting, read_values
 
-MIB = 1 << 20
-GIB = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting: its name (with its unit), default and one-sentence meaning."""
-
-    name: str
-    default: Any
-    help: str
-
-
-SETTINGS = (
+ARCHIVE_SETTINGS = (
     Setting(
         "organization_id",
         "",
@@ -43,17 +26,20 @@ SETTINGS = (
         "chunk_bytes",
         50 * MIB,
         "Size of one chunk of a commit's tar; smaller commits use smaller chunks.",
+        64 * 1024,
     ),
     Setting(
         "parity_percent",
         5,
         "Parity in percent of the sealed bytes; always enough for any one chunk.",
+        0,
     ),
     Setting("compression", "zstd", "Compression of files where it helps: zstd, lz4 or none."),
     Setting(
         "workers",
         0,
         "Processes that seal, verify and restore; 0 means one for each processor core.",
+        0,
     ),
     Setting(
         "claim_timeout_s",
@@ -97,8 +83,8 @@ SETTINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """All settings by name; see `SETTINGS` for their meaning and units."""
+class ArchiveSettings:
+    """All settings by name; see `ARCHIVE_SETTINGS` for their meaning and units."""
 
     organization_id: str
     organization_name: str
@@ -122,87 +108,18 @@ class Settings:
     disclose_files: bool
 
     @classmethod
-    def load(cls, file: Path, environ: Mapping[str, str] = os.environ) -> "Settings":
+    def load(cls, file: Path, environ: Mapping[str, str] = os.environ) -> "ArchiveSettings":
         """Read the settings of the home whose `config.toml` is `file` (which may be absent).
 
         Raises:
             UsageError: The file is not TOML, or names an unknown setting, or a value has the wrong type.
         """
-        values = read_values(SETTINGS, file, environ, "MUNIMENT_")
+        values = read_values(ARCHIVE_SETTINGS, file, environ, "MUNIMENT_")
         _check(values)
         return cls(**values)
 
 
-def read_values(
-    table: tuple[Setting, ...], file: Path, environ: Mapping[str, str], prefix: str
-) -> dict[str, Any]:
-    """Read the values of all settings of a table: defaults, then the file, then the environment.
-
-    Raises:
-        UsageError: The file is not TOML, or names an unknown setting, or a value has the wrong type.
-    """
-    values = {setting.name: setting.default for setting in table}
-    for name, value in _read_table(file).items():
-        if name not in values:
-            raise UsageError(f"{file}: unknown setting {name!r}")
-        values[name] = _coerce(name, value, values[name], str(file))
-    for name, default in list(values.items()):
-        variable = f"{prefix}{name.upper()}"
-        if variable in environ:
-            values[name] = _coerce_text(name, environ[variable], default, variable)
-    return values
-
-
-def _read_table(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} is not valid TOML: {error}") from error
-
-
-def _coerce(name: str, value: Any, default: Any, where: str) -> Any:  # noqa: ANN401  # any TOML value
-    if isinstance(default, tuple):
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-    elif type(value) is type(default):
-        return value
-    wanted = "a list of strings" if isinstance(default, tuple) else type(default).__name__
-    raise UsageError(f"{where}: setting {name!r} must be {wanted}, got {value!r}")
-
-
-def _coerce_text(name: str, text: str, default: Any, where: str) -> Any:  # noqa: ANN401  # any setting's type
-    if isinstance(default, bool):
-        if text.lower() in ("1", "true", "yes", "on"):
-            return True
-        if text.lower() in ("0", "false", "no", "off", ""):
-            return False
-    elif isinstance(default, int):
-        if text.lstrip("-").isdecimal():
-            return int(text)
-    elif isinstance(default, tuple):
-        return tuple(item.strip() for item in text.split(",") if item.strip())
-    else:
-        return text
-    raise UsageError(f"{where}: setting {name!r} must be {type(default).__name__}, got {text!r}")
-
-
-_MINIMA = {
-    "batch_bytes": 1,
-    "batch_files": 1,
-    "chunk_bytes": 64 * 1024,
-    "parity_percent": 0,
-    "workers": 0,
-    "claim_timeout_s": 1,
-    "calendar_timeout_s": 1,
-}
-
-
 def _check(values: dict[str, Any]) -> None:
-    for name, minimum in _MINIMA.items():
-        if values[name] < minimum:
-            raise UsageError(f"setting {name!r} must be at least {minimum}, got {values[name]}")
     if values["parity_percent"] > 100:
         raise UsageError(
             f"setting 'parity_percent' must be at most 100, got {values['parity_percent']}"

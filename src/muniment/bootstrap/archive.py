@@ -1,4 +1,4 @@
-"""The one place that picks adapters: from a home folder and its settings to the parts of an archive, each made when asked for.
+"""An archive: from a home folder and its settings to the parts of it, each made when asked for.
 
 A home holds::
 
@@ -26,7 +26,7 @@ from muniment.archive.keyring import Keyring, max_sealed_bytes, open_keyring, se
 from muniment.archive.manifest import KEYRING_NAME, MANIFEST_NAME, Organization, Previous
 from muniment.archive.signing import SigningKey, VerifyKey
 from muniment.errors import IntegrityError, NotFoundError, UsageError
-from muniment.settings import Settings
+from muniment.settings.archive import ArchiveSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,9 +83,9 @@ class Archive:
             raise UsageError(f"there is no archive in {self.home}: make one with `muniment init`")
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> ArchiveSettings:
         """The settings."""
-        return Settings.load(self.home / CONFIG)
+        return ArchiveSettings.load(self.home / CONFIG)
 
     @property
     def organization(self) -> Organization:
@@ -511,105 +511,3 @@ def read_verify_key(path: Path) -> VerifyKey:
         return VerifyKey.from_openssh(read_public(path).decode("utf-8", "replace"))
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
-
-
-def new_organization(organization_id: str, name: str) -> Organization:
-    """Describe an organisation whose archive is to be made.
-
-    Raises:
-        UsageError: Its id or name cannot be used in manifests.
-    """
-    import msgspec  # noqa: PLC0415  # only here
-
-    try:
-        return msgspec.convert({"id": organization_id, "name": name}, Organization)
-    except msgspec.ValidationError as error:
-        raise UsageError(
-            f"expected an organisation's id of a-z, 0-9 and hyphens, at most 63 characters, and a name of at most 200, "
-            f"got {organization_id!r} and {name!r}"
-        ) from error
-
-
-def create_archive(
-    home: Path,
-    organization: Organization,
-    *,
-    recovery: bool = True,
-    passphrase: str | None = None,
-    existing_signing: Path | None = None,
-    existing_identity: Path | None = None,
-) -> key_files.NewKeys:
-    """Make a home with keys and settings; the keys' recovery identity is in no file.
-
-    Args:
-        home: The home folder.
-        organization: Whose archive it is.
-        recovery: Whether keyrings are sealed to the recovery identity too.
-        passphrase: See `key_files.create_keys`.
-        existing_signing: See `key_files.create_keys`.
-        existing_identity: See `key_files.create_keys`.
-
-    Raises:
-        ConflictError: There is an archive already.
-    """
-    _begin_home(home)
-    keys = key_files.create_keys(
-        home / KEYS, organization.name, passphrase, existing_signing, existing_identity
-    )
-    if not recovery:
-        key_files.remove_recipient(home / KEYS, keys.recovery.recipient)
-    _write_config(home, organization)
-    return keys
-
-
-def create_writer_archive(
-    home: Path,
-    organization: Organization,
-    recipients: "Sequence[key_files.Recipient]",
-    *,
-    passphrase: str | None = None,
-    existing_signing: Path | None = None,
-) -> VerifyKey:
-    """Make a home that only writes: what it archives is opened by the recipients, and never by itself.
-
-    Args:
-        home: The home folder.
-        organization: Whose archive it is.
-        recipients: Whom keyrings are sealed to.
-        passphrase: See `key_files.create_keys`.
-        existing_signing: See `key_files.create_keys`.
-
-    Raises:
-        ConflictError: There is an archive already.
-        FormatError: A recipient is none.
-        UsageError: There are no recipients, or one twice.
-    """
-    _begin_home(home)
-    key = key_files.create_writer_keys(
-        home / KEYS, organization.name, recipients, passphrase, existing_signing
-    )
-    _write_config(home, organization)
-    return key
-
-
-def _begin_home(home: Path) -> None:
-    from muniment.errors import ConflictError  # noqa: PLC0415
-
-    if (home / CONFIG).exists():
-        raise ConflictError(f"there is an archive in {home} already; nothing was changed")
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _write_config(home: Path, organization: Organization) -> None:
-    """Write the settings: last of all, for they make the home an archive."""
-    from muniment.adapters.durable import write_durably  # noqa: PLC0415
-
-    config = f"organization_id = {_toml(organization.id)}\norganization_name = {_toml(organization.name)}\n"
-    write_durably(home / CONFIG, config.encode(), 0o600)
-
-
-def _toml(text: str) -> str:
-    """Return a TOML basic string; what JSON escapes, TOML escapes alike."""
-    import json  # noqa: PLC0415
-
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from muniment.errors import UsageError
-from muniment.settings import GIB, MIB, Setting, read_values
+from muniment.settings.table import GIB, MIB, Setting, read_values
 
 SERVICE_SETTINGS = (
     Setting(
@@ -21,7 +20,10 @@ SERVICE_SETTINGS = (
         "public_url", "", "URL by which clients reach the service; empty for where it listens."
     ),
     Setting(
-        "workers", 2, "Jobs that one process works on at once; 0 for a process that only answers."
+        "workers",
+        2,
+        "Jobs that one process works on at once; 0 for a process that only answers.",
+        0,
     ),
     Setting(
         "lease_s", 9, "Seconds after which the jobs of a worker that fell silent are taken over."
@@ -50,6 +52,7 @@ SERVICE_SETTINGS = (
         "disk_reserve_bytes",
         GIB // 4,
         "Free bytes of the disk below which nothing more is taken in: for databases and what runs.",
+        0,
     ),
     Setting("gateways", (), "Trustless gateways that missing content is fetched from."),
     Setting("routers", (), "Delegated routing endpoints that are asked who has missing content."),
@@ -99,11 +102,6 @@ class ServiceSettings:
         """Read the settings of the service whose `service.toml` is `file` (which may be absent).
 
         Raises:
-            UsageError: The file is not TOML, or names an unknown setting, or a value has the wrong type or makes no sense.
+            UsageError: The file is not TOML, or names an unknown setting, or a value has the wrong type or is too small.
         """
-        values = read_values(SERVICE_SETTINGS, file, environ, "MUNIMENT_SERVICE_")
-        for name, default in ((setting.name, setting.default) for setting in SERVICE_SETTINGS):
-            least = 0 if name in ("workers", "disk_reserve_bytes") else 1
-            if type(default) is int and values[name] < least:
-                raise UsageError(f"setting {name!r} must be at least {least}, got {values[name]}")
-        return cls(**values)
+        return cls(**read_values(SERVICE_SETTINGS, file, environ, "MUNIMENT_SERVICE_"))

@@ -43,7 +43,8 @@ from muniment.adapters.sql.uploads import SqlUploads
 from muniment.adapters.sql.workers import Heartbeat, SqlWorkers
 from muniment.adapters.upload_files import UploadHomes
 from muniment.archive import manifest
-from muniment.bootstrap import STORE, create_archive
+from muniment.bootstrap.archive import STORE
+from muniment.bootstrap.new_archive import create_archive
 from muniment.content.routing import peer_id_text
 from muniment.errors import ConflictError
 from muniment.jobs.handlers import Handlers, pruning
@@ -57,7 +58,7 @@ from muniment.service_jobs.pinning import Pinning
 from muniment.service_jobs.registering import add_archive_handlers
 from muniment.service_jobs.timestamps import upgrading
 from muniment.service_jobs.verifying import verifying
-from muniment.service_settings import ServiceSettings
+from muniment.settings.service import ServiceSettings
 from muniment.tasks.downloads import Keyrings
 from muniment.uploads.receiving import Receiver
 

@@ -1,4 +1,4 @@
-"""`muniment key`."""
+"""`muniment api-key`."""
 
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ _DAY_S = 86_400
 _ROLES = ("owner", "admin", "archivist", "contributor", "reader", "auditor")
 
 
-@click.group(cls=Group, name="key", short_help="Look after the API keys of an organisation.")
+@click.group(cls=Group, name="api-key", short_help="Look after the API keys of an organisation.")
 def command() -> None:
     """Look after the API keys of an organisation, on the machine that the service runs on."""
 
