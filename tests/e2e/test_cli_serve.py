@@ -125,6 +125,39 @@ def test_what_a_killed_run_left_of_an_organisation_is_put_aside(desk):
     assert sorted(name[:18] for name in left) == [".abandoned-example", "example"]
 
 
+def test_an_archive_outlives_the_services_database(desk, tmp_path):
+    """Whoever makes the organisation anew must not push its commits aside."""
+    desk.organization()
+    home = desk.home / "organizations/example"
+    (tmp_path / "letter.txt").write_text("a letter")
+    archive = [
+        sys.executable,
+        "-m",
+        "muniment",
+        "archive",
+        str(tmp_path / "letter.txt"),
+        "--home",
+        str(home),
+    ]
+    subprocess.run(
+        archive, check=True, capture_output=True, env=os.environ | {"MUNIMENT_CALENDARS": ""}
+    )
+    for file in desk.home.glob("service.sqlite3*"):
+        file.unlink()
+    refused = desk.json("org", "create", "example", "Again", "--no-recovery-kit", code=6)
+    assert "muniment org adopt example" in refused["error"]["message"]
+    adopted = desk.json("org", "adopt", "example", "--quota-files", 9)
+    assert adopted["organization"] == {"id": "example", "name": "An Example"}
+    assert desk.json("org", "show", "example")["quota_files"] == 9
+    assert desk.json("org", "adopt", "example", code=6)
+    assert desk.json("org", "adopt", "nobody", code=3)
+    with Serving(desk.home) as serving:
+        answer = httpx.get(f"{serving.url}/v1/commits", headers=headers(adopted["api_key"]))
+    assert [commit["files"] for commit in answer.json()["items"]] == [1]
+    home.rename(home.with_name("other"))
+    assert "example" in desk.json("org", "adopt", "other", code=2)["error"]["message"]
+
+
 def test_quotas(desk):
     desk.organization()
     set_ = desk.json("org", "quota", "example", "--quota-bytes", 1000, "--quota-files", 5)

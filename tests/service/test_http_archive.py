@@ -34,7 +34,8 @@ class Office:
         (home / "service.toml").write_text(f"database = '{database}'\n" + "".join(lines))
         self.service = Service(home)
         self.keys = {
-            name: self.service.create_organization(name, name)[0] for name in ("one", "two")
+            name: self.service.operator.create_organization(name, name)[0]
+            for name in ("one", "two")
         }
         self._app = create_app(self.service)
         self.client = self.as_key(self.keys["one"])
@@ -46,7 +47,7 @@ class Office:
         return client
 
     def as_role(self, role):
-        return self.as_key(self.service.create_key("one", role.value, role))
+        return self.as_key(self.service.operator.create_key("one", role.value, role))
 
     def put(self, name, data):
         answer = self.client.put(f"/v1/files/{name}", content=data)

@@ -43,7 +43,7 @@ def make_service(tmp_path, monkeypatch):
         (home / "service.toml").write_text(f"database = '{database}'\nlease_s = 1\n")
         service = Service(home)
         services.append(service)
-        key, _new_keys = service.create_organization("one", "One")
+        key, _new_keys = service.operator.create_organization("one", "One")
         client = TestClient(create_app(service), base_url="http://muniment.test")
         for number in range(FILES):
             answer = client.put(

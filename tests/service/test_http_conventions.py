@@ -25,7 +25,7 @@ class Caller:
         home.mkdir(exist_ok=True)
         (home / "service.toml").write_text(settings)
         self.service = Service(home)
-        self.token, _keys = self.service.create_organization(
+        self.token, _keys = self.service.operator.create_organization(
             "example", "An Example", recovery=False
         )
         self.app = create_app(self.service)
@@ -213,8 +213,10 @@ def test_a_key_belongs_to_one_request(call):
 
 def test_a_key_belongs_to_one_api_key_and_one_organisation(call):
     first = again(call).json()
-    other = call.service.create_key("example", "another", Role.OWNER)
-    stranger, _ = call.service.create_organization("stranger", "A Stranger", recovery=False)
+    other = call.service.operator.create_key("example", "another", Role.OWNER)
+    stranger, _ = call.service.operator.create_organization(
+        "stranger", "A Stranger", recovery=False
+    )
     answers = [again(call, token=token).json() for token in (other, stranger)]
     assert len({answer["key_id"] for answer in [first, *answers]}) == 3
 
@@ -277,7 +279,7 @@ def test_an_api_key_is_told_what_it_has_left_and_when_to_come_again(tmp_path):
             answers[3].headers["retry-after"]
             == re.search(r"t=(\d+)", answers[3].headers["ratelimit"])[1]
         )
-        other = call.service.create_key("example", "another", Role.OWNER)
+        other = call.service.operator.create_key("example", "another", Role.OWNER)
         assert call("GET", "/v1/organization", token=other).status_code == 200
     call.service.close()
 

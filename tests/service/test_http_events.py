@@ -19,7 +19,9 @@ from muniment.jobs.model import NewJob
 class Caller:
     def __init__(self, home):
         self.service = Service(home)
-        self.token, _ = self.service.create_organization("example", "An Example", recovery=False)
+        self.token, _ = self.service.operator.create_organization(
+            "example", "An Example", recovery=False
+        )
         self.client = TestClient(create_app(self.service))
 
     def __call__(self, path, token=None, **more):
@@ -27,7 +29,7 @@ class Caller:
         return self.client.get(path, headers=headers, **more)
 
     def robot(self, name="robot", role=Role.OWNER, scopes=None):
-        return self.service.create_key("example", name, role, scopes)
+        return self.service.operator.create_key("example", name, role, scopes)
 
 
 @pytest.fixture
@@ -80,7 +82,9 @@ def test_a_reader_learns_nothing_of_keys_and_members(call):
 
 
 def test_nothing_of_another_organisation_is_told(call):
-    stranger, _ = call.service.create_organization("stranger", "A Stranger", recovery=False)
+    stranger, _ = call.service.operator.create_organization(
+        "stranger", "A Stranger", recovery=False
+    )
     call.robot("ours")
     text = call("/v1/events?after=0", token=stranger).text
     assert "ours" not in text
@@ -174,7 +178,7 @@ def test_a_revoked_key_loses_its_stream(serving):
     call, url = serving
     token = call.robot("follower", scopes=frozenset({Permission.EVENTS_READ, Permission.KEYS_READ}))
     following = Following(f"{url}/v1/events", token)
-    call.service.revoke_key("example", token.split("_")[1])
+    call.service.operator.revoke_key("example", token.split("_")[1])
     assert following.next()["kind"] == "key.revoked"
     assert following.next() is None  # at the next look, which is at most 15 s later
     following.close()

@@ -31,7 +31,7 @@ class Api:
 
     def __init__(self, home):
         self.service = Service(home)
-        self.tenants = Tenants(self.service)
+        self.tenants = Tenants(self.service.operator, self.service.accounts)
         self.key = self.tenants.add("example")
         self.stranger = self.tenants.add("another")
         self.caller = AsgiCaller(create_app(self.service))

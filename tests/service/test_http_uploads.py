@@ -8,8 +8,10 @@ import pytest
 from litestar.testing import TestClient
 
 from muniment.accounts.audit import verify_chain
+from muniment.accounts.organizations import Act
 from muniment.accounts.permissions import Role
 from muniment.accounts.quotas import Amount, Quota
+from muniment.bootstrap.operator import own_act
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 
@@ -29,13 +31,13 @@ class Desk:
         home.mkdir(exist_ok=True)
         (home / "service.toml").write_text(f"database = {url!r}\ndisk_reserve_bytes = 0\n")
         self.home, self.service = home, Service(home)
-        key, _ = self.service.create_organization("example", "An Example", recovery=False)
-        other, _ = self.service.create_organization("other", "Another", recovery=False)
+        key, _ = self.service.operator.create_organization("example", "An Example", recovery=False)
+        other, _ = self.service.operator.create_organization("other", "Another", recovery=False)
         self._app = create_app(self.service)
         self.client, self.stranger = self._client(key), self._client(other)
 
     def as_role(self, role):
-        return self._client(self.service.create_key("example", "a key", role))
+        return self._client(self.service.operator.create_key("example", "a key", role))
 
     def _client(self, key):
         client = TestClient(self._app, base_url="http://muniment.test")
@@ -192,7 +194,7 @@ def test_if_none_match_refuses_a_path_that_waits(each_desk):
 
 def test_room_is_reserved_before_a_byte_is_read(each_desk):
     desk = each_desk
-    desk.service.set_quota("example", Quota(len(DATA), 10))
+    desk.service.operator.set_quota("example", Quota(len(DATA), 10))
     assert code(desk.put("a", DATA + b"x")) == (413, "quota-exceeded")
     assert desk.put("a").status_code == 201
     assert code(desk.put("b", b"x")) == (413, "quota-exceeded")
@@ -221,12 +223,12 @@ def test_a_key_holds_no_more_than_its_own_quota(each_desk):
 
     assert code(put(made, "a", DATA + b"x")) == (413, "quota-exceeded")
     upload_id = put(made, "a").json()["upload_id"]
-    desk.service.set_quota("example", Quota(len(DATA), None))
+    desk.service.operator.set_quota("example", Quota(len(DATA), None))
     refused = put(made, "b", b"x")
     assert code(refused) == (413, "quota-exceeded")
     assert "the quota of the organisation is" in refused.json()["detail"]
     assert "the quota of the key is" in refused.json()["detail"]
-    desk.service.set_quota("example", Quota())
+    desk.service.operator.set_quota("example", Quota())
     assert desk.put("others").status_code == 201  # another key has room
     rotated = desk.client.post(f"/v1/keys/{made['key_id']}/rotate", json={}).json()
     assert rotated["used"] == held(rotated) == {"size_bytes": len(DATA), "files": 1}
@@ -277,7 +279,7 @@ def test_a_received_file_can_be_deleted_until_it_is_archived(each_desk):
     assert desk.client.get(f"/v1/uploads/{first}").json()["state"] == "deleted"
     desk.check_room(len(DATA))
     store = desk.service.receiver.store
-    act = desk.service._own_act("example")
+    act = own_act("example")
     assert store.mark_archived(act, "c", [store.get("example", second).place]) == 1
     assert code(desk.client.delete(f"/v1/uploads/{second}")) == (409, "conflict")
     assert desk.put("a").status_code == 201
@@ -496,8 +498,8 @@ def test_what_nobody_finished_is_given_up_when_its_time_is_over(each_desk):
     desk.append(location, 0, DATA[:100])
     assert desk.service.recover_uploads() == 0
     receiver = desk.service.receiver
-    later = desk.service._own_act("example").at + 8 * 86_400
-    act = type(desk.service._own_act("example"))("example", "system", later * 1_000_000)
+    later = own_act("example").at + 8 * 86_400
+    act = Act("example", "system", later * 1_000_000)
     assert receiver.recover(lambda _organization_id: act) == 1
     assert desk.client.head(location, headers=TUS).status_code == 410
     desk.check_room()

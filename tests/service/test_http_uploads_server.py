@@ -47,7 +47,9 @@ class Server:
         (home / "service.toml").write_text("".join(lines))
         self.home = home
         with self.service() as service:
-            self.key, _ = service.create_organization("example", "An Example", recovery=False)
+            self.key, _ = service.operator.create_organization(
+                "example", "An Example", recovery=False
+            )
         self.headers = {"Authorization": f"Bearer {self.key}"}
         self.limit_bytes = resource.RLIM_INFINITY
 

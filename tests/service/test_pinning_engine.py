@@ -193,12 +193,12 @@ def test_pinned_content_counts_once_until_nobody_wants_it(content, tmp_path, dat
             return service.accounts.organization("example").pinned_bytes
 
         with service.worker(1):
-            service.set_quota("example", Quota(content.size_bytes - 1, None))
+            service.operator.set_quota("example", Quota(content.size_bytes - 1, None))
             refused = end_of(add(service, content.root))
             assert refused.status is PinStatus.FAILED
             assert f"quota of the organisation is {content.size_bytes - 1}" in refused.detail
             assert (pinned_bytes(), service.pin_engine.has("example", content.root)) == (0, False)
-            service.set_quota("example", Quota(content.size_bytes, None))
+            service.operator.set_quota("example", Quota(content.size_bytes, None))
             pins = [add(service, content.root) for _ in range(2)]
             assert {end_of(pin).status for pin in pins} == {PinStatus.PINNED}
             assert pinned_bytes() == content.size_bytes
@@ -216,7 +216,7 @@ def test_pinned_content_counts_once_until_nobody_wants_it(content, tmp_path, dat
 def test_fetching_stops_when_there_is_no_room(content, tmp_path, database_url):
     with LyingGateway(content.get, slowly) as gateway:
         service = counting_service(tmp_path, database_url, gateway)
-        service.set_quota("example", Quota(1, None))
+        service.operator.set_quota("example", Quota(1, None))
         with service.worker(1):
             pin = add(service, content.root)
             wait_until(lambda: service.pins.get("example", pin.request_id).status.is_end)
@@ -231,7 +231,7 @@ def counting_service(tmp_path, database_url, gateway):
     url = "" if "sqlite" in database_url else database_url
     (home / "service.toml").write_text(f"database = {url!r}\ngateways = [{gateway.url!r}]\n")
     service = Service(home)
-    service.create_organization("example", "An Example", recovery=False)
+    service.operator.create_organization("example", "An Example", recovery=False)
     return service
 
 
@@ -245,7 +245,7 @@ def test_removing_a_pin_ends_its_fetching(content, tmp_path, monkeypatch):
         monkeypatch.setenv("MUNIMENT_SERVICE_GATEWAYS", gateway.url)
         monkeypatch.setenv("MUNIMENT_SERVICE_LEASE_S", "3")
         service = Service(tmp_path / "service")
-        service.create_organization("example", "An Example", recovery=False)
+        service.operator.create_organization("example", "An Example", recovery=False)
         with service.worker(1):
             pin = add(service, content.root)
             wait_until(lambda: len(gateway.asked) > 4)

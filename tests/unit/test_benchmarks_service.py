@@ -116,7 +116,7 @@ class TestClient:
 def service(tmp_path_factory):
     home = tmp_path_factory.mktemp("service")
     with closing(Service(home)) as made:
-        made.create_organization("example", "An Example", recovery=False)
+        made.operator.create_organization("example", "An Example", recovery=False)
         service_fill.fill(home / DATABASE, "example", PINS)
         yield made
 

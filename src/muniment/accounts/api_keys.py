@@ -10,7 +10,7 @@ import hmac
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from muniment.accounts.permissions import ROLES, Permission, Role
 from muniment.accounts.principals import AuthenticationError, Principal
@@ -71,6 +71,20 @@ class ApiKey:
         """What the key may do: its scopes, and never more than its role."""
         allowed = ROLES[self.role]
         return allowed if self.scopes is None else allowed & self.scopes
+
+    def successor(self, key_id: str, digest: bytes, now: int) -> "ApiKey":
+        """Return the key that takes the place of this one: it may do the same, as often as this one still could."""
+        uses_left = None if self.max_uses is None else max(1, self.max_uses - self.uses)
+        return replace(
+            self,
+            key_id=key_id,
+            digest=digest,
+            created_at=now,
+            max_uses=uses_left,
+            uses=0,
+            last_used_at=None,
+            revoked_at=None,
+        )
 
     def is_usable_at(self, now: float) -> bool:
         """Tell whether the key is neither revoked, expired nor used up."""

@@ -15,20 +15,14 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muniment.accounts.api_keys import ApiKey, new_token
-from muniment.accounts.organizations import Act, Organization
-from muniment.accounts.permissions import Permission, Role
-from muniment.accounts.quotas import NO_LIMIT, Quota
 from muniment.adapters.embedded_pins import EmbeddedPins
 from muniment.adapters.node_key import NODE_KEY, node_id
 from muniment.adapters.processors import default_worker_count
 from muniment.adapters.sql.accounts import SqlAccounts
-from muniment.adapters.sql.checking import check_audit
 from muniment.adapters.sql.events import SqlEvents, on_job_change
 from muniment.adapters.sql.idempotency import SqlRequests
 from muniment.adapters.sql.jobs import SqlJobs
@@ -42,11 +36,9 @@ from muniment.adapters.sql.stored_commits import SqlStoredCommits
 from muniment.adapters.sql.uploads import SqlUploads
 from muniment.adapters.sql.workers import Heartbeat, SqlWorkers
 from muniment.adapters.upload_files import UploadHomes
-from muniment.archive import manifest
 from muniment.bootstrap.archive import STORE
-from muniment.bootstrap.new_archive import create_archive
+from muniment.bootstrap.operator import Operator, own_act
 from muniment.content.routing import peer_id_text
-from muniment.errors import ConflictError
 from muniment.jobs.handlers import Handlers, pruning
 from muniment.jobs.model import Job, JobEvent
 from muniment.jobs.run import Run
@@ -63,7 +55,6 @@ from muniment.tasks.downloads import Keyrings
 from muniment.uploads.receiving import Receiver
 
 if TYPE_CHECKING:
-    from muniment.adapters.key_files import NewKeys
     from muniment.adapters.sql.engine import Database
 
 CONFIG = "service.toml"
@@ -110,6 +101,11 @@ class Service:
     def accounts(self) -> SqlAccounts:
         """Organisations, members, keys and the audit log."""
         return SqlAccounts(self.database)
+
+    @cached_property
+    def operator(self) -> Operator:
+        """What whoever runs the machine may do."""
+        return Operator(self.accounts, self.organization_home)
 
     @cached_property
     def receiver(self) -> Receiver:
@@ -248,7 +244,7 @@ class Service:
 
     def recover_uploads(self) -> int:
         """Finish or give up the uploads that a killed run left behind; returns how many."""
-        return self.receiver.recover(self._own_act)
+        return self.receiver.recover(own_act)
 
     def organization_home(self, organization_id: str) -> Path:
         """Return the archive home of an organisation."""
@@ -257,109 +253,6 @@ class Service:
     def upload_root(self, organization_id: str) -> UploadRoot:
         """Return where the uploads of an organisation lie, as its archive sees them."""
         return UploadRoot(self.home / UPLOADS / organization_id)
-
-    def create_organization(
-        self, organization_id: str, name: str, quota: Quota = NO_LIMIT, *, recovery: bool = True
-    ) -> tuple[str, "NewKeys"]:
-        """Make an organisation: its archive with new keys, and its first API key, an owner's.
-
-        Returns:
-            The API key, and the keys of the new archive, whose recovery kit has to be kept elsewhere.
-
-        Raises:
-            ConflictError: There is one of that id.
-            UsageError: The id or the name is not valid.
-        """
-        organization = manifest.Organization(organization_id, name)
-        home = self.organization_home(organization_id)
-        if any(known.organization_id == organization_id for known in self.accounts.organizations()):
-            raise ConflictError(f"there is an organisation {organization_id} already")
-        if home.exists():  # a run was killed before anybody saw the keys: nothing is sealed to them
-            os.rename(home, home.with_name(f".abandoned-{organization_id}-{secrets.token_hex(4)}"))
-        new_keys = create_archive(home, organization, recovery=recovery)
-        act = self._own_act(organization_id)
-        self.accounts.create_organization(act, Organization(organization_id, name, act.at, quota))
-        return self.create_key(organization_id, "first key", Role.OWNER), new_keys
-
-    def set_quota(self, organization_id: str, quota: Quota) -> Organization:
-        """Change what an organisation may hold, on behalf of whoever runs the service.
-
-        Raises:
-            NotFoundError: There is no such organisation.
-        """
-        self.accounts.set_quota(self._own_act(organization_id), quota)
-        return self.accounts.organization(organization_id)
-
-    def create_key(
-        self,
-        organization_id: str,
-        name: str,
-        role: Role,
-        scopes: frozenset[Permission] | None = None,
-        expires_at: int | None = None,
-        max_uses: int | None = None,
-        quota: Quota = NO_LIMIT,
-    ) -> str:
-        """Make an API key on behalf of whoever runs the service, and return it.
-
-        Raises:
-            NotFoundError: There is no such organisation.
-        """
-        self.accounts.organization(organization_id)
-        token, key_id, digest = new_token(os.urandom)
-        act = self._own_act(organization_id)
-        key = ApiKey(
-            key_id,
-            organization_id,
-            name,
-            role,
-            scopes,
-            digest,
-            act.at,
-            expires_at,
-            max_uses,
-            quota=quota,
-        )
-        self.accounts.add_key(act, key)
-        return token
-
-    def rotate_key(self, organization_id: str, key_id: str, overlap_s: int) -> str:
-        """Make a key in the place of one that goes on working for so long, on behalf of whoever runs the service, and return it.
-
-        Raises:
-            NotFoundError: The organisation has no such key.
-        """
-        act = self._own_act(organization_id)
-        old = self.accounts.key(organization_id, key_id)
-        token, new_id, digest = new_token(os.urandom)
-        new = replace(
-            old,
-            key_id=new_id,
-            digest=digest,
-            created_at=act.at,
-            uses=0,
-            last_used_at=None,
-            revoked_at=None,
-        )
-        self.accounts.rotate_key(act, key_id, new, ends_at=act.at + overlap_s)
-        return token
-
-    def revoke_key(self, organization_id: str, key_id: str) -> None:
-        """Revoke a key at once, on behalf of whoever runs the service.
-
-        Raises:
-            NotFoundError: The organisation has no such key.
-        """
-        self.accounts.revoke_key(self._own_act(organization_id), key_id)
-
-    def check_audit(self, organization_id: str) -> None:
-        """Check the audit log of an organisation to its end.
-
-        Raises:
-            IntegrityError: It was changed, or its end is missing.
-            NotFoundError: There is no such organisation.
-        """
-        check_audit(self.database, organization_id)
 
     def close(self) -> None:
         """Release archives and database if they are open."""
@@ -386,6 +279,3 @@ class Service:
         """Tell of a job's change, and have the pin follow it, in the transaction that makes it."""
         on_job_change(statements, job, event)
         self.pins.follow(statements, job, event)
-
-    def _own_act(self, organization_id: str) -> Act:
-        return Act(organization_id, "system", time.time_ns() // 1000, origin="cli")

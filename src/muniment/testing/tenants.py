@@ -14,11 +14,7 @@ _HOUR_S = 3600
 
 
 class OrganizationMaker(Protocol):
-    """What makes organisations: a service."""
-
-    @property
-    def accounts(self) -> AccountStore:
-        """Where keys are entered."""
+    """What makes organisations: whoever runs a service."""
 
     def create_organization(
         self, organization_id: str, name: str, quota: Quota = ..., *, recovery: bool = ...
@@ -30,19 +26,19 @@ class Tenants:
     """The organisations of a service under test.
 
     Args:
-        service: The service.
+        maker: Makes them.
+        accounts: Where keys are entered.
     """
 
-    def __init__(self, service: OrganizationMaker) -> None:
-        self._service = service
+    def __init__(self, maker: OrganizationMaker, accounts: AccountStore) -> None:
+        self._maker = maker
+        self._accounts = accounts
         self.owners: dict[str, str] = {}
 
     def add(self, organization_id: str, quota: Quota = NO_LIMIT) -> str:
         """Make an organisation; returns its owner's key."""
         name = f"The {organization_id} organisation"
-        token, _keys = self._service.create_organization(
-            organization_id, name, quota, recovery=False
-        )
+        token, _keys = self._maker.create_organization(organization_id, name, quota, recovery=False)
         self.owners[organization_id] = token
         return token
 
@@ -68,13 +64,13 @@ class Tenants:
             expires_at=None if ends_in_s is None else now + ends_in_s,
             max_uses=max_uses,
         )
-        self._service.accounts.add_key(self._act(organization_id), key)
+        self._accounts.add_key(self._act(organization_id), key)
         return token
 
     def useless_keys(self, organization_id: str) -> dict[str, str]:
         """Make a key of each kind that is good for nothing, and return them by what is wrong with them."""
         revoked, used_up = self.key(organization_id), self.key(organization_id, max_uses=1)
-        accounts = self._service.accounts
+        accounts = self._accounts
         accounts.revoke_key(self._act(organization_id), key_id_of(revoked))
         accounts.use_key(accounts.key(organization_id, key_id_of(used_up)), int(time.time()))
         good = self.owners[organization_id]

@@ -61,7 +61,7 @@ class House:
         (folder / "service.toml").write_text("".join(lines))
         self.service = Service(folder)
         self.app = create_app(self.service)
-        self.tenants = Tenants(self.service)
+        self.tenants = Tenants(self.service.operator, self.service.accounts)
         self._closing = ExitStack()
         self.caller = self._closing.enter_context(AsgiCaller(self.app))
         self._closing.callback(self.service.close)

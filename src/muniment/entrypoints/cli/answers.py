@@ -256,6 +256,10 @@ ANSWERS: dict[str, dict[str, str]] = {
         "recovery_recipient": "the recipient of the recovery kit, or null",
         "recovery_kit": "as for `init`",
     },
+    "org adopt": {
+        "organization": "`id` and `name`, as the archive has them",
+        "api_key": "an owner's API key: shown only now",
+    },
     "org list": {"organizations": "list of organisations, as `org show` describes one"},
     "org show": ORGANIZATION,
     "org quota": ORGANIZATION,

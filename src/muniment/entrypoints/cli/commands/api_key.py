@@ -74,7 +74,7 @@ def create(
     from muniment.accounts.quotas import Quota  # noqa: PLC0415
 
     with open_service(session) as service:
-        token = service.create_key(
+        token = service.operator.create_key(
             organization_id,
             name,
             Role(role),
@@ -113,7 +113,7 @@ def list_keys(session: Session, organization_id: str) -> None:
 def rotate(session: Session, organization_id: str, key_id: str, overlap_hours: int) -> None:
     """Make a key that may do what KEY may, which goes on working for a while."""
     with open_service(session) as service:
-        token = service.rotate_key(organization_id, key_id, overlap_hours * 3600)
+        token = service.operator.rotate_key(organization_id, key_id, overlap_hours * 3600)
     _show(session, organization_id, token)
 
 
@@ -124,7 +124,7 @@ def rotate(session: Session, organization_id: str, key_id: str, overlap_hours: i
 def revoke(session: Session, organization_id: str, key_id: str) -> None:
     """Revoke an API key; servers that run notice within a second."""
     with open_service(session) as service:
-        service.revoke_key(organization_id, key_id)
+        service.operator.revoke_key(organization_id, key_id)
         key = service.accounts.key(organization_id, key_id)
     session.say(f"The key {key_id} is revoked.")
     session.answer(_view(key))

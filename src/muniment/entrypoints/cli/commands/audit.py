@@ -78,6 +78,7 @@ def verify(
     that an earlier export printed.
     """
     from muniment.accounts.audit import verify_chain  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.sql.checking import check_audit  # noqa: PLC0415
 
     if (organization_id is None) == (exported is None):
         raise UsageError("name an organisation, or an export by --file")
@@ -95,7 +96,7 @@ def verify(
         else:
             service = stack.enter_context(open_service(session))
             assert organization_id is not None
-            service.check_audit(organization_id)
+            check_audit(service.database, organization_id)
             entries = service.accounts.export_audit(organization_id)
         number, last = verify_chain(watched(entries))
     if not is_met:

@@ -73,7 +73,7 @@ def create(
     destination = None if no_recovery_kit else Destination.parse(session, recovery_kit)
     new_organization(organization_id, name)  # checks both
     with open_service(session) as service:
-        key, keys = service.create_organization(
+        key, keys = service.operator.create_organization(
             organization_id,
             name,
             Quota(quota_bytes, quota_files),
@@ -98,6 +98,34 @@ def create(
     else:
         session.say("There is no recovery kit: who loses the service's home loses the archive.")
     session.answer(answer)
+
+
+@command.command("adopt", short_help="Make an organisation of an archive that is there already.")
+@click.argument("organization_id", metavar="ID")
+@_quota_options[0]
+@_quota_options[1]
+@pass_session
+def adopt(
+    session: Session, organization_id: str, quota_bytes: int | None, quota_files: int | None
+) -> None:
+    """Make an organisation of an archive that is there already, and its first API key, an owner's.
+
+    The archive lies in `organizations/ID` of the service's home: because the service's database was lost, or because somebody put
+    the home of a single archive there. Its keys and commits stay as they are.
+    """
+    from muniment.accounts.quotas import Quota  # noqa: PLC0415  # costs start-up time
+
+    with open_service(session) as service:
+        key, organization = service.operator.adopt_organization(
+            organization_id, Quota(quota_bytes, quota_files)
+        )
+    session.say(
+        f"The service has the archive of {organization.name} now. An owner's API key, which is shown only now:",
+        f"  {key}",
+    )
+    session.answer(
+        {"organization": {"id": organization_id, "name": organization.name}, "api_key": key}
+    )
 
 
 @command.command("list", short_help="List the organisations.")
@@ -136,7 +164,7 @@ def quota(
     from muniment.accounts.quotas import Quota  # noqa: PLC0415  # costs start-up time
 
     with open_service(session) as service:
-        organization = service.set_quota(organization_id, Quota(quota_bytes, quota_files))
+        organization = service.operator.set_quota(organization_id, Quota(quota_bytes, quota_files))
     session.say(_line(organization))
     session.answer(_view(organization))
 

@@ -237,21 +237,7 @@ def rotate_key(
     old = service.accounts.key(principal.organization_id, key_id)
     _check_role(principal, old.role)
     token, new_id, digest = new_token(os.urandom)
-    new = ApiKey(
-        new_id,
-        old.organization_id,
-        old.name,
-        old.role,
-        old.scopes,
-        digest,
-        now,
-        old.expires_at,
-        None if old.max_uses is None else max(1, old.max_uses - old.uses),
-        member_id=old.member_id,
-        quota=old.quota,
-        used=old.used,
-        reserved=old.reserved,
-    )
+    new = old.successor(new_id, digest, now)
     act = act_of(request, principal)
     service.accounts.rotate_key(act, key_id, new, ends_at=now + data.overlap_s)
     return _new_key_view(new, token)
