@@ -91,3 +91,16 @@ def test_an_admin_does_not_demote_an_owner(house, owner):
     assert house.call("PATCH", address, admin, {"role": "reader"}).status == 403
     assert house.call("DELETE", address, admin).status == 403
     assert house.call("DELETE", address, owner).status == 204
+
+
+def test_a_form_that_is_sent_again_may_have_another_boundary(house, owner):
+    def send(boundary):
+        part = 'content-disposition: form-data; name="file"; filename="a.txt"\r\n\r\nabc\r\n'
+        body = f"--{boundary}\r\n{part}--{boundary}--\r\n".encode()
+        form = {"content_type": f"multipart/form-data; boundary={boundary}"}
+        return house.call("POST", "/v1/upload", owner, body, idempotency_key='"form"', **form)
+
+    first, again = send("xx"), send("yy")
+    assert (first.status, again.status) == (201, 201), again
+    assert again.header("idempotency-replayed") == "true"
+    assert len(states(house, owner)) == 1
