@@ -1,7 +1,7 @@
 """What pinned content counts against the quota of an organisation: each DAG once, however many pins want it."""
 
 from muniment.accounts.quotas import Allowance, Amount, check_room
-from muniment.adapters.sql import accounts
+from muniment.adapters.sql.organizations import found_organization
 from muniment.adapters.sql.statements import Statements
 
 TABLES = (
@@ -38,7 +38,7 @@ def hold(statements: Statements, organization_id: str, cid_key: bytes, size_byte
     )
     # Counted first, which locks the row for uploads that want the same room, and checked then.
     statements.run(_ADD, size_bytes, organization_id)
-    found, wanted = accounts.found_organization(statements, organization_id), Amount(size_bytes)
+    found, wanted = found_organization(statements, organization_id), Amount(size_bytes)
     check_room(wanted, Allowance("organisation", found.quota, found.held - wanted))
 
 
@@ -59,5 +59,5 @@ def check(statements: Statements, organization_id: str, size_bytes: int) -> None
     Raises:
         QuotaExceededError: There is none.
     """
-    found = accounts.found_organization(statements, organization_id)
+    found = found_organization(statements, organization_id)
     check_room(Amount(size_bytes), Allowance("organisation", found.quota, found.held))

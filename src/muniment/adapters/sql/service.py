@@ -3,14 +3,17 @@
 import os
 
 from muniment.adapters.sql import (
-    accounts,
+    api_keys,
     audit_log,
     events,
     idempotency,
     job_rows,
+    members,
+    organizations,
     pin_batches,
     pin_holdings,
     pin_rows,
+    quotas,
     rate_limits,
     stored_commits,
     uploads,
@@ -20,7 +23,13 @@ from muniment.adapters.sql.engine import Database, open_database
 from muniment.adapters.sql.migrations import Steps, migrate
 
 SERVICE_MIGRATIONS: Steps = (
-    (*audit_log.TABLES, *accounts.TABLES),
+    (
+        *audit_log.TABLES,
+        *organizations.TABLES,
+        *members.TABLES,
+        *api_keys.TABLES,
+        *quotas.TABLES,
+    ),
     uploads.TABLES,
     job_rows.TABLES,
     events.TABLES,
@@ -30,8 +39,9 @@ SERVICE_MIGRATIONS: Steps = (
     pin_rows.TABLES,
     workers.TABLES,
     pin_batches.TABLES,
-    (*accounts.KEY_ALLOWANCES, *uploads.KEYED),
+    (*api_keys.ALLOWANCES, *uploads.KEYED),
     pin_holdings.TABLES,
+    api_keys.MAKERS,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 
@@ -42,6 +52,20 @@ _CACHE_KIB = 8 * 1024
 
 SERVICE_VERSIONS = "service_schema_version"
 
+REMEDY = "restore the database from its backup"
+"""What is to be done when a service's database is damaged: nothing else knows what is in it."""
+
+
+def migrate_service(database: Database) -> None:
+    """Bring a service's database to its newest version. On a server the organisations' catalogues are in it, too.
+
+    Raises:
+        FormatError: The database was written by a newer Muniment.
+    """
+    migrate(database, SERVICE_MIGRATIONS, SERVICE_VERSIONS)
+    if database.is_server:
+        migrate(database)
+
 
 def open_service_database(url_or_path: str | os.PathLike[str]) -> Database:
     """Open the database of a service, creating and migrating it where need be.
@@ -51,9 +75,9 @@ def open_service_database(url_or_path: str | os.PathLike[str]) -> Database:
         FormatError: The database was written by a newer Muniment.
         IntegrityError: The file is damaged or no database.
     """
-    database = open_database(url_or_path, CONNECTIONS, _CACHE_KIB)
+    database = open_database(url_or_path, CONNECTIONS, _CACHE_KIB, REMEDY)
     try:
-        migrate(database, SERVICE_MIGRATIONS, SERVICE_VERSIONS)
+        migrate_service(database)
     except BaseException:
         database.close()
         raise

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from muniment.accounts.organizations import Act
 from muniment.accounts.quotas import Amount
-from muniment.adapters.sql import accounts, audit_log
+from muniment.adapters.sql import audit_log, quotas
 from muniment.adapters.sql.statements import Row, SqlStore, Statements, Value
 from muniment.errors import ConflictError, NotFoundError
 from muniment.uploads.ports import EVERYTHING, PathExistsError, Selection
@@ -56,7 +56,7 @@ class SqlUploads(SqlStore):
         """See `UploadStore.begin`."""
         with self._writing() as statements:
             amount = Amount(upload.size_bytes, 1)
-            accounts.reserve(
+            quotas.reserve(
                 statements,
                 upload.organization_id,
                 upload.upload_id,
@@ -157,7 +157,7 @@ class SqlUploads(SqlStore):
                 statements, upload, UploadState.RECEIVING, UploadState.CANCELLED
             ):
                 raise ConflictError(f"the upload {upload.upload_id} is over already")
-            accounts.settle(statements, upload.organization_id, upload.upload_id, None)
+            quotas.settle(statements, upload.organization_id, upload.upload_id, None)
             audit_log.append(statements, act, "upload.cancelled", f"upload:{upload.upload_id}")
 
     def delete(self, act: Act, upload: Upload) -> Upload:
@@ -165,7 +165,7 @@ class SqlUploads(SqlStore):
         with self._writing() as statements:
             if self._enter_state(statements, upload, UploadState.RECEIVED, UploadState.DELETING):
                 amount = Amount(upload.size_bytes, 1)
-                accounts.release(statements, upload.organization_id, upload.key_id, amount)
+                quotas.release(statements, upload.organization_id, upload.key_id, amount)
                 before = {"size_bytes": upload.size_bytes, "sha256": upload.sha256}
                 audit_log.append(
                     statements, act, "upload.deleted", f"upload:{upload.upload_id}", before
@@ -213,7 +213,7 @@ class SqlUploads(SqlStore):
 
 def _acknowledge(statements: Statements, act: Act, upload: Upload) -> None:
     amount = Amount(upload.size_bytes, 1)
-    accounts.settle(statements, upload.organization_id, upload.upload_id, amount)
+    quotas.settle(statements, upload.organization_id, upload.upload_id, amount)
     after = {"size_bytes": upload.size_bytes, "sha256": upload.sha256}
     audit_log.append(statements, act, "upload.received", f"upload:{upload.upload_id}", after=after)
 
