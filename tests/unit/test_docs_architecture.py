@@ -85,8 +85,8 @@ def test_every_stage_and_every_layer_has_its_row():
         r"\d ([a-z ]+)", " ".join(row.split("|")[1] for row in rows if "**" in row)
     )
     assert [stage.strip() for stage in numbered] == list(IN_STAGES)
-    layers = {name for row in rows for name in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", row)}
-    assert {name.strip("`") for layer in layers for name in layer.split(", ")} >= {
+    layers = {name for row in rows for name in re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \|", row)}
+    assert {name.strip("`").split(".")[0] for layer in layers for name in layer.split(", ")} >= {
         package
         for package in PACKAGES
         if package not in ("__init__", "__main__", "__pycache__", "py")

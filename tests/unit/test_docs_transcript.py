@@ -49,6 +49,10 @@ echo "backup = '$HOME/usb'" >>.muniment/config.toml
 muniment backup -q
 cp .muniment/config.toml .muniment/keys/signing.pub usb/
 """
+SERVICE = r"""
+muniment org create -q casa "Casa de la Memoria" --no-recovery-kit --home service
+KEY_ID=$(muniment api-key list casa --json --home service | sed -n 's/.*"key_id": "\(.*\)".*/\1/p')
+"""
 DOCUMENTS = {
     "README.md": LETTERS,
     "docs/tutorial/first-archive.md": ":",
@@ -57,6 +61,8 @@ DOCUMENTS = {
     "docs/runbooks/damaged-commit.md": ARCHIVE,
     "docs/runbooks/lost-or-stolen-key.md": ARCHIVE,
     "docs/runbooks/machine-gone.md": ARCHIVE + BACKUP,
+    "docs/runbooks/lost-service-database.md": SERVICE,
+    "docs/runbooks/leaked-api-key.md": SERVICE,
     "docs/guides/content.md": NEW_HOME,
 }
 
@@ -69,6 +75,7 @@ PLACEHOLDERS = (
     (r"\bSHA256:[A-Za-z0-9+/]{43}", "<key>"),
     (r"\bbafy[a-z2-7]{55}", "<cid>"),
     (r"\bage1[a-z0-9]{58}", "<recipient>"),
+    (r"\bmnk_(\w+|\.{3})", "<api key>"),
     (r"\bhttps?://[^\s)]+", "<url>"),
     (r"(?<=sealed in )[\d.]+ (B|kB|MB)", "<size>"),
     (r"(?<=mends up to )[\d.]+ (B|kB|MB)", "<size>"),
