@@ -319,10 +319,9 @@ def check(world, wanted, pins):
 
 
 def test_counts_hold_across_buckets(world, monkeypatch):
-    monkeypatch.setattr(pin_counts, "BUCKET_PINS", 4)
-    sql = pin_counts._TAKE_PLACE.replace(">= 4096", ">= 4")
-    assert sql != pin_counts._TAKE_PLACE
-    monkeypatch.setattr(pin_counts, "_TAKE_PLACE", sql)
+    sql = pin_counts._TAKE_PLACES.replace(">= 4096", ">= 4")
+    assert sql != pin_counts._TAKE_PLACES
+    monkeypatch.setattr(pin_counts, "_TAKE_PLACES", sql)
     pins = [world.add(f"content {number}") for number in range(21)]
     for pin in (pins[0], pins[4], pins[11]):
         world.pins.remove(world.act(), pin.request_id)

@@ -1,7 +1,6 @@
 """The audit log's table: entries are appended within the transaction of what they tell of, and an event with each."""
 
 import json
-from functools import partial
 
 import msgspec
 
@@ -48,25 +47,9 @@ def append(
     after: Fields | None = None,
 ) -> None:
     """Append an entry, and an event that tells the same, at the end of the transaction; whoever appends to the same log waits until then."""
-    write = partial(_append, statements, act, action, target, before, after)
-    statements.at_end(("audit", act.organization_id), write)
-    events.append(statements, act.organization_id, act.at_us, action, target, act.actor, after)
-
-
-def _append(
-    statements: Statements,
-    act: Act,
-    action: str,
-    target: str,
-    before: Fields | None,
-    after: Fields | None,
-) -> None:
-    number, previous = statements.row(
-        "SELECT number, hash FROM audit_heads WHERE organization_id = ? {lock}", act.organization_id
-    )
     entry = AuditEntry(
         act.organization_id,
-        number + 1,
+        0,
         act.at_us,
         act.actor,
         action,
@@ -75,18 +58,31 @@ def _append(
         after,
         act.request_id,
         act.origin,
-        previous,
-    ).sealed()
-    values = msgspec.structs.asdict(entry) | {"before": _text(before), "after": _text(after)}
-    statements.run(
-        "INSERT INTO audit_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        *values.values(),
+        FIRST,
     )
+    statements.gather(("audit", act.organization_id), entry, _append)
+    events.append(statements, act.organization_id, act.at_us, action, target, act.actor, after)
+
+
+def _append(statements: Statements, entries: list[AuditEntry]) -> None:
+    """Chain entries of one organisation to the end of its log."""
+    organization_id = entries[0].organization_id
+    number, previous = statements.row(
+        "SELECT number, hash FROM audit_heads WHERE organization_id = ? {lock}", organization_id
+    )
+    rows = []
+    for entry in entries:
+        number += 1
+        sealed = msgspec.structs.replace(entry, number=number, previous=previous).sealed()
+        previous = sealed.hash
+        changes = {"before": _text(sealed.before), "after": _text(sealed.after)}
+        rows.append(tuple((msgspec.structs.asdict(sealed) | changes).values()))
+    statements.run_many("INSERT INTO audit_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     statements.run(
         "UPDATE audit_heads SET number = ?, hash = ? WHERE organization_id = ?",
-        entry.number,
-        entry.hash,
-        act.organization_id,
+        number,
+        previous,
+        organization_id,
     )
 
 

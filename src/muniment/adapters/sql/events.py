@@ -6,7 +6,6 @@ The row in `event_heads` is locked until the commit, so that numbers are given i
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
 import json
-from functools import partial
 from typing import Any
 
 from muniment.accounts.events import PERMISSIONS, Event, EventsGoneError
@@ -41,8 +40,8 @@ DATA_BYTES_MAX = 4_096
 
 _PRUNED_AT_ONCE = 1_000
 _PROGRESSED = "operation.progressed"
-_NEXT = """INSERT INTO event_heads (organization_id, number) VALUES (?, 1)
-    ON CONFLICT (organization_id) DO UPDATE SET number = event_heads.number + 1 RETURNING number"""
+_NEXT = """INSERT INTO event_heads (organization_id, number) VALUES (?, ?)
+    ON CONFLICT (organization_id) DO UPDATE SET number = event_heads.number + excluded.number RETURNING number"""
 _INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _FORGET_PROGRESS = f"""DELETE FROM events
     WHERE organization_id = ? AND subject = ? AND kind = '{_PROGRESSED}'"""
@@ -62,10 +61,8 @@ def append(
     """Append an event at the end of the transaction. Its kind begins with a noun of `PERMISSIONS`, or nobody learns of it."""
     text = json.dumps(data or {}, separators=(",", ":"))
     text = text if len(text) <= DATA_BYTES_MAX else "{}"
-    values = (at, kind.partition(".")[0], kind, subject, actor, text)
-    statements.at_end(
-        ("events", organization_id), partial(_insert, statements, organization_id, values)
-    )
+    event: Row = (organization_id, at, kind.partition(".")[0], kind, subject, actor, text)
+    statements.gather(("events", organization_id), event, _insert)
 
 
 def on_job_change(statements: Statements, job: Job, event: JobEvent) -> None:
@@ -149,9 +146,12 @@ class SqlEvents(SqlStore):
             return statements.run(sql, organization_id, last)
 
 
-def _insert(statements: Statements, organization_id: str, values: tuple[int | str, ...]) -> None:
-    (number,) = statements.row(_NEXT, organization_id)
-    statements.run(_INSERT, organization_id, number, *values)
+def _insert(statements: Statements, events: list[Row]) -> None:
+    """Number events of one organisation, and write them."""
+    (last,) = statements.row(_NEXT, events[0][0], len(events))
+    first = last - len(events) + 1
+    rows = [(name, number, *values) for number, (name, *values) in enumerate(events, first)]
+    statements.run_many(_INSERT, rows)
 
 
 def _head(statements: Statements, organization_id: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from muniment.adapters.sql.statements import Row
-from muniment.jobs.model import Job, JobState, Progress
+from muniment.jobs.model import Job, JobState, NewJob, Progress
 
 TABLES = (
     """CREATE TABLE jobs (
@@ -99,6 +99,31 @@ def job_of(row: Row) -> Job:
     for name in ("result", "problem"):
         values[name] = _json(values[name])
     return Job(**values)
+
+
+def new_row(new: NewJob, job_id: str, payload: str, now: int) -> Row:
+    """Return the row of a new job, as `job_of` reads it; times in microseconds since 1970."""
+    run_at = now + round(new.delay_s * 1_000_000)
+    # A place of a concurrency key is given out later, by a worker: the caller's transaction locks nothing that others need.
+    phase = "ready" if run_at <= now and new.concurrency_key is None else "delayed"
+    values: dict[str, Any] = dict.fromkeys(_NAMES) | {
+        "job_id": job_id,
+        "organization_id": new.organization_id,
+        "kind": new.kind,
+        "payload": payload,
+        "phase": phase,
+        "priority": new.priority,
+        "run_at": run_at,
+        "attempts": 0,
+        "max_attempts": new.max_attempts,
+        "concurrency_key": new.concurrency_key,
+        "concurrency_limit": new.concurrency_limit,
+        "unique_key": new.unique_key,
+        "token": 0,
+        "cancel_requested": 0,
+        "created_at": now,
+    }
+    return tuple(values.values())
 
 
 def _json(text: str | None) -> Any:  # noqa: ANN401  # any JSON

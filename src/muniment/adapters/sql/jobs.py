@@ -10,7 +10,7 @@ from typing import Any
 
 from muniment.adapters.sql import job_queue
 from muniment.adapters.sql.engine import Database
-from muniment.adapters.sql.job_rows import COLUMNS, job_of, phases_of, state_of
+from muniment.adapters.sql.job_rows import COLUMNS, job_of, new_row, phases_of, state_of
 from muniment.adapters.sql.statements import Row, SqlStore, Statements, Value
 from muniment.errors import ConflictError, NotFoundError
 from muniment.jobs.model import (
@@ -31,9 +31,8 @@ from muniment.jobs.schedules import Schedule
 OnChange = Callable[[Statements, Job, JobEvent], None]
 """Told of every change in the transaction that makes it, so that what it writes stands or falls with the change."""
 
-_INSERTED = "job_id, organization_id, kind, payload, phase, priority, run_at, max_attempts, concurrency_key, concurrency_limit, unique_key, created_at"
-_INSERT = f"""INSERT INTO jobs ({_INSERTED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO NOTHING RETURNING {COLUMNS}"""
+_INSERT = f"""INSERT INTO jobs ({COLUMNS}) VALUES ({", ".join("?" * len(COLUMNS.split(",")))})
+    ON CONFLICT DO NOTHING"""
 _UNIQUE = f"SELECT {COLUMNS} FROM jobs WHERE organization_id = ? AND unique_key = ?"
 _FIND = f"SELECT {COLUMNS} FROM jobs WHERE organization_id = ? AND job_id = ?"
 _CLAIMED = "job_id = ? AND token = ? AND phase = 'running'"
@@ -82,25 +81,18 @@ class SqlJobs(SqlStore):
 
     def enqueue(self, new: NewJob, *, within: Statements | None = None) -> Job:
         """See `JobStore.enqueue`."""
-        payload = encode_json(new.payload, "payload")
         with self._joining(within) as statements:
-            now = self._now(statements)
-            run_at = now + _us(new.delay_s)
-            # A place of a concurrency key is given out later, by a worker: the caller's transaction locks nothing that others need.
-            phase = "ready" if run_at <= now and new.concurrency_key is None else "delayed"
-            names = (
-                new_job_id(now, self._entropy(8)),
-                new.organization_id,
-                new.kind,
-                payload,
-                phase,
-            )
-            key = (new.concurrency_key, new.concurrency_limit, new.unique_key)
-            numbers = (new.priority, run_at, new.max_attempts)
-            added = statements.rows(_INSERT, *names, *numbers, *key, now)
-            if added:
-                return self._changed(statements, added[0], JobEvent.QUEUED)
+            row = self._new_row(new, self._now(statements))
+            if statements.run(_INSERT, *row):
+                return self._changed(statements, row, JobEvent.QUEUED)
             return _enqueued_before(statements, new)
+
+    def enqueue_all(self, new: Sequence[NewJob], *, within: Statements) -> list[Job]:
+        """Add jobs without unique keys, as `enqueue` does each, within a transaction."""
+        now = self._now(within)
+        rows = [self._new_row(one, now) for one in new]
+        within.run_many(_INSERT, rows)
+        return [self._changed(within, row, JobEvent.QUEUED) for row in rows]
 
     def job(self, organization_id: str, job_id: str) -> Job:
         """See `JobStore.job`."""
@@ -353,6 +345,10 @@ class SqlJobs(SqlStore):
                 claimed.append(self._changed(statements, row, JobEvent.STARTED))
                 self._last_served = claimed[-1].organization_id
         return claimed
+
+    def _new_row(self, new: NewJob, now: int) -> Row:
+        payload = encode_json(new.payload, "payload")
+        return new_row(new, new_job_id(now, self._entropy(8)), payload, now)
 
     def _insert_step(self, statements: Statements, claim: Claim, name: str, text: str) -> None:
         require_name(name, "name of a step")

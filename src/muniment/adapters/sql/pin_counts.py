@@ -12,18 +12,20 @@ from muniment.pinning.filters import END_MS
 from muniment.pinning.model import PinStatus, PinTotals
 
 _NAMES = tuple(status.value for status in PinStatus)
-_NEXT_MS = """CASE WHEN pin_heads.created_ms >= excluded.created_ms THEN pin_heads.created_ms + 1
-    ELSE excluded.created_ms END"""
+# What would be inserted has the first time that is wanted as its bucket, and how many are wanted as its pins.
+_FIRST_MS = """CASE WHEN pin_heads.created_ms >= excluded.bucket THEN pin_heads.created_ms + 1
+    ELSE excluded.bucket END"""
 _IS_FULL = f"pin_heads.bucket_pins >= {BUCKET_PINS}"
-_TAKE_PLACE = f"""INSERT INTO pin_heads (organization_id, created_ms, bucket, bucket_pins) VALUES (?, ?, ?, 1)
+_TAKE_PLACES = f"""INSERT INTO pin_heads (organization_id, created_ms, bucket, bucket_pins) VALUES (?, ?, ?, ?)
     ON CONFLICT (organization_id) DO UPDATE SET
-        created_ms = {_NEXT_MS},
-        bucket = CASE WHEN {_IS_FULL} THEN {_NEXT_MS} ELSE pin_heads.bucket END,
-        bucket_pins = CASE WHEN {_IS_FULL} THEN 1 ELSE pin_heads.bucket_pins + 1 END
+        created_ms = {_FIRST_MS} + excluded.bucket_pins - 1,
+        bucket = CASE WHEN {_IS_FULL} THEN {_FIRST_MS} ELSE pin_heads.bucket END,
+        bucket_pins = excluded.bucket_pins + CASE WHEN {_IS_FULL} THEN 0 ELSE pin_heads.bucket_pins END
     RETURNING created_ms, bucket"""
 _ADD = f"""INSERT INTO pin_counts (organization_id, bucket, {", ".join(_NAMES)}) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (organization_id, bucket) DO UPDATE SET
     {", ".join(f"{name} = pin_counts.{name} + excluded.{name}" for name in _NAMES)}"""
+_TOTALS = f"""SELECT {", ".join(_NAMES)} FROM pin_counts WHERE organization_id = ? AND bucket = ?"""
 _SUMS = f"""SELECT {", ".join(f"COALESCE(SUM({name}), 0)" for name in _NAMES)} FROM pin_counts
     WHERE organization_id = ? AND bucket >= ? AND bucket < ?"""
 _BUCKET = """SELECT bucket FROM pins WHERE organization_id = ? AND created_ms {side} ?
@@ -33,31 +35,42 @@ _PART = f"""SELECT status, COUNT(*) FROM pins
     WHERE organization_id = ? AND status IN ({", ".join(f"'{name}'" for name in _NAMES)})
     AND created_ms > ? AND created_ms < ? GROUP BY status"""
 
+ALL = -1
+"""What stands in the place of a bucket for all of them."""
+
+TOTALS = (
+    f"""INSERT INTO pin_counts (organization_id, bucket, {", ".join(_NAMES)})
+    SELECT organization_id, {ALL}, {", ".join(f"SUM({name})" for name in _NAMES)} FROM pin_counts GROUP BY organization_id""",
+)
+"""Adds the totals to counts that were kept without."""
+
 Changes = Counter[tuple[int, PinStatus]]
 """By how much the pins of a bucket and a state become more."""
 
 
-def take_place(statements: Statements, organization_id: str, now_ms: int) -> tuple[int, int]:
-    """Return a new pin's `created_ms`, which no other pin of the organisation has or will have, and its bucket.
+def take_places(
+    statements: Statements, organization_id: str, now_ms: int, pins: int
+) -> tuple[range, int]:
+    """Return the `created_ms` of so many new pins, which no other pin of the organisation has or will have, and their bucket.
 
-    Who takes places in the same organisation waits until the end of the transaction, so that pins appear in the order of their times.
+    Who takes places in the same organisation waits until the end of the transaction. So pins appear in the order of their times: whoever
+    sees one will never see an older one come after it, and may page by the time. They go into one bucket, even if that fills it beyond
+    `BUCKET_PINS`.
     """
-    created_ms, bucket = statements.row(_TAKE_PLACE, organization_id, now_ms, now_ms)
-    return created_ms, bucket
+    last_ms, bucket = statements.row(_TAKE_PLACES, organization_id, now_ms + pins - 1, now_ms, pins)
+    return range(last_ms - pins + 1, last_ms + 1), bucket
 
 
 def add(statements: Statements, organization_id: str, changes: Changes) -> None:
     """Change counts, at the end of the transaction."""
-    for bucket in sorted({bucket for bucket, _status in changes}):
-        values = [changes[bucket, status] for status in PinStatus]
-        if any(values):
-            place = ("pins", f"{organization_id} {bucket:020}")  # the last of all, bucket by bucket
-            statements.at_end(place, partial(_add, statements, organization_id, bucket, values))
+    place = ("pins", organization_id)
+    statements.gather(place, changes, partial(_add, organization_id=organization_id))
 
 
 def totals(statements: Statements, organization_id: str) -> PinTotals:
     """Return how many pins there are in each state."""
-    return PinTotals(*map(int, statements.row(_SUMS, organization_id, 0, END_MS)))
+    rows = statements.rows(_TOTALS, organization_id, ALL)
+    return PinTotals(*map(int, rows[0])) if rows else PinTotals()
 
 
 def count(
@@ -106,5 +119,14 @@ def _part(
     return {status: int(number) for status, number in rows}
 
 
-def _add(statements: Statements, organization_id: str, bucket: int, values: Sequence[int]) -> None:
-    statements.run(_ADD, organization_id, bucket, *values)
+def _add(statements: Statements, gathered: Sequence[Changes], organization_id: str) -> None:
+    """Write changed counts, bucket by bucket and the totals last: one order for all who do."""
+    sums: dict[int, Changes] = {}
+    for changes in gathered:
+        for (bucket, status), by in changes.items():
+            for place in (bucket, ALL):
+                sums.setdefault(place, Counter())[place, status] += by
+    for bucket in sorted(sums, key=lambda bucket: (bucket == ALL, bucket)):
+        values = [sums[bucket][bucket, status] for status in PinStatus]
+        if any(values):
+            statements.run(_ADD, organization_id, bucket, *values)

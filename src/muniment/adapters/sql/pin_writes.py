@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 from muniment.adapters.sql.pin_rows import labels_of, names_of
@@ -17,26 +18,29 @@ _LABELLED = """INSERT INTO pin_label_names (organization_id, kind, name, pins) V
     ON CONFLICT (organization_id, kind, name) DO UPDATE SET pins = pin_label_names.pins + excluded.pins"""
 
 
-def insert(statements: Statements, pin: Pin, bucket: int) -> None:
-    """Write a new pin."""
-    wanted = pin.wanted
-    statements.run(
-        _INSERT,
-        pin.organization_id,
-        pin.created_ms,
-        pin.request_id,
-        bucket,
-        pin.status,
-        wanted.cid,
-        wanted.key,
-        *_names(wanted),
-        json.dumps(list(wanted.origins)),
-        *_notes(wanted),
-        pin.job_id,
-        pin.changed_ms,
-        pin.actor,
-    )
-    relabel(statements, pin, None, wanted)
+def insert(statements: Statements, pins: Sequence[Pin], bucket: int) -> None:
+    """Write new pins of one bucket."""
+    rows = [
+        (
+            pin.organization_id,
+            pin.created_ms,
+            pin.request_id,
+            bucket,
+            pin.status,
+            pin.wanted.cid,
+            pin.wanted.key,
+            *_names(pin.wanted),
+            json.dumps(list(pin.wanted.origins)),
+            *_notes(pin.wanted),
+            pin.job_id,
+            pin.changed_ms,
+            pin.actor,
+        )
+        for pin in pins
+    ]
+    statements.run_many(_INSERT, rows)
+    for pin in pins:
+        relabel(statements, pin, None, pin.wanted)
 
 
 def update(statements: Statements, old: Pin, new: Pin) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from muniment.accounts.organizations import Act
@@ -20,9 +21,10 @@ from muniment.adapters.sql import (
     pin_writes,
 )
 from muniment.adapters.sql.engine import Database
+from muniment.adapters.sql.group_commit import GroupCommit
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.pin_rows import COLUMNS, pin_of
-from muniment.adapters.sql.statements import SqlStore, Statements
+from muniment.adapters.sql.statements import SqlStore, Statements, with_every_write
 from muniment.content.cid import CID
 from muniment.errors import NotFoundError
 from muniment.jobs.model import Job, JobEvent, NewJob
@@ -81,14 +83,14 @@ class SqlPins(SqlStore):
         super().__init__(database)
         self._jobs = jobs
         self._concurrency = concurrency
+        self._creations = GroupCommit(self._create_together)
 
     def create(self, act: Act, wanted: NewPin, *, within: Statements | None = None) -> Pin:
         """See `PinStore.create`."""
+        if within is None and with_every_write.get() is None:
+            return self._creations.commit((act, wanted))
         with self._joining(within) as statements:
-            pin = self._insert(statements, act, wanted)
-            after = {"cid": wanted.cid, "name": wanted.name}
-            audit_log.append(statements, act, "pin.created", _target(pin), after=after)
-            return pin
+            return self._create(statements, [(act, wanted)])[0]
 
     def get(self, organization_id: str, request_id: str) -> Pin:
         """See `PinStore.get`."""
@@ -123,7 +125,7 @@ class SqlPins(SqlStore):
         """See `PinStore.replace`."""
         with self._joining(within) as statements:
             old = _locked(statements, act.organization_id, request_id)
-            new = self._insert(statements, act, wanted)
+            (new,) = self._insert(statements, act.organization_id, [(act, wanted)])
             # What the old one replaced waits for the new one, too, and so does what it pinned itself.
             sql = f"SELECT cid_key {_REPLACED}"
             keys = {key for (key,) in statements.rows(sql, act.organization_id, old.created_ms)}
@@ -230,39 +232,72 @@ class SqlPins(SqlStore):
             with self._writing() as statements:
                 yield statements
 
-    def _insert(self, statements: Statements, act: Act, wanted: NewPin) -> Pin:
-        organization_id, now_ms = act.organization_id, _ms(act)
-        created_ms, bucket = pin_counts.take_place(statements, organization_id, now_ms)
-        request_id = new_request_id(created_ms, os.urandom(10))
-        job = self._jobs.enqueue(
-            NewJob(
-                organization_id,
-                PIN,
-                {"request_id": request_id, "cid": wanted.cid},
-                priority=wanted.priority.of_job,
-                max_attempts=_ATTEMPTS,
-                concurrency_key=PIN,
-                concurrency_limit=self._concurrency,
-            ),
+    def _create(self, statements: Statements, wanted: Sequence[tuple[Act, NewPin]]) -> list[Pin]:
+        """Add pins, of one organisation after the other, so that no two transactions wait for each other; returns them as they came."""
+        pins: dict[int, Pin] = {}
+        numbers = sorted(range(len(wanted)), key=lambda number: wanted[number][0].organization_id)
+        for organization_id, own in groupby(
+            numbers, lambda number: wanted[number][0].organization_id
+        ):
+            places = list(own)
+            found = self._insert(statements, organization_id, [wanted[n] for n in places])
+            pins.update(zip(places, found, strict=True))
+        for number, (act, new) in enumerate(wanted):
+            after = {"cid": new.cid, "name": new.name}
+            audit_log.append(statements, act, "pin.created", _target(pins[number]), after=after)
+        return [pins[number] for number in range(len(wanted))]
+
+    def _create_together(self, wanted: Sequence[tuple[Act, NewPin]]) -> list[Pin]:
+        with self._writing() as statements:
+            return self._create(statements, wanted)
+
+    def _insert(
+        self, statements: Statements, organization_id: str, wanted: Sequence[tuple[Act, NewPin]]
+    ) -> list[Pin]:
+        """Write pins of one organisation, and queue the work on them."""
+        now_ms = max(_ms(act) for act, _new in wanted)
+        places, bucket = pin_counts.take_places(statements, organization_id, now_ms, len(wanted))
+        ids = [new_request_id(created_ms, os.urandom(10)) for created_ms in places]
+        jobs = self._jobs.enqueue_all(
+            [
+                self._job(organization_id, request_id, new)
+                for request_id, (_act, new) in zip(ids, wanted, strict=True)
+            ],
             within=statements,
         )
-        pin = Pin(
-            organization_id,
-            request_id,
-            created_ms,
-            PinStatus.QUEUED,
-            wanted,
-            job.job_id,
-            "",
-            None,
-            None,
-            now_ms,
-            act.actor,
-        )
-        pin_writes.insert(statements, pin, bucket)
-        changes = Counter({(bucket, PinStatus.QUEUED): 1})
+        pins = [
+            Pin(
+                organization_id,
+                request_id,
+                created_ms,
+                PinStatus.QUEUED,
+                new,
+                job.job_id,
+                "",
+                None,
+                None,
+                _ms(act),
+                act.actor,
+            )
+            for request_id, created_ms, job, (act, new) in zip(
+                ids, places, jobs, wanted, strict=True
+            )
+        ]
+        pin_writes.insert(statements, pins, bucket)
+        changes = Counter({(bucket, PinStatus.QUEUED): len(pins)})
         pin_counts.add(statements, organization_id, changes)
-        return pin
+        return pins
+
+    def _job(self, organization_id: str, request_id: str, wanted: NewPin) -> NewJob:
+        return NewJob(
+            organization_id,
+            PIN,
+            {"request_id": request_id, "cid": wanted.cid},
+            priority=wanted.priority.of_job,
+            max_attempts=_ATTEMPTS,
+            concurrency_key=PIN,
+            concurrency_limit=self._concurrency,
+        )
 
     def _delete(self, statements: Statements, pin: Pin) -> None:
         """Remove the row of a locked pin and all that hangs on it, and end its job."""
@@ -277,15 +312,21 @@ class SqlPins(SqlStore):
             self._jobs.cancel(pin.organization_id, pin.job_id, within=statements)
 
     def _release(self, statements: Statements, organization_id: str, cid_key: bytes) -> None:
-        """Queue letting go of content, unless it is wanted."""
+        """Count content no more and queue letting go of it, unless it is wanted."""
         # When all pins and jobs are locked that the transaction changes, and before the audit log is.
         place = ("accounts", f"{organization_id} {cid_key.hex()}")
-        statements.at_end(place, partial(_let_go, statements, organization_id, cid_key))
-        if not _is_wanted(statements, organization_id, cid_key):
-            payload = {"cid": str(CID.from_bytes(cid_key))}
-            self._jobs.enqueue(
-                NewJob(organization_id, UNPIN, payload, max_attempts=_ATTEMPTS), within=statements
-            )
+        statements.at_end(place, partial(self._let_go, statements, organization_id, cid_key))
+
+    def _let_go(self, statements: Statements, organization_id: str, cid_key: bytes) -> None:
+        # Of two who remove the last two pins of it, the second one sees what the first has done.
+        pin_holdings.take_turns(statements, organization_id)
+        if _is_wanted(statements, organization_id, cid_key):
+            return
+        pin_holdings.let_go(statements, organization_id, cid_key)
+        payload = {"cid": str(CID.from_bytes(cid_key))}
+        self._jobs.enqueue(
+            NewJob(organization_id, UNPIN, payload, max_attempts=_ATTEMPTS), within=statements
+        )
 
 
 def _follow(statements: Statements, job: Job, created_ms: int, status: PinStatus) -> None:
@@ -335,13 +376,6 @@ def _locked(statements: Statements, organization_id: str, request_id: str) -> Pi
     job_id = _found(statements, organization_id, request_id).job_id
     statements.rows("SELECT 1 FROM jobs WHERE job_id = ? {lock}", job_id)
     return _found(statements, organization_id, request_id, " {lock}")
-
-
-def _let_go(statements: Statements, organization_id: str, cid_key: bytes) -> None:
-    """Count content no more that is not wanted."""
-    pin_holdings.take_turns(statements, organization_id)
-    if not _is_wanted(statements, organization_id, cid_key):
-        pin_holdings.let_go(statements, organization_id, cid_key)
 
 
 def _is_wanted(statements: Statements, organization_id: str, cid_key: bytes) -> bool:

@@ -11,6 +11,7 @@ from muniment.adapters.sql import (
     members,
     organizations,
     pin_batches,
+    pin_counts,
     pin_holdings,
     pin_rows,
     quotas,
@@ -42,6 +43,7 @@ SERVICE_MIGRATIONS: Steps = (
     (*api_keys.ALLOWANCES, *uploads.KEYED),
     pin_holdings.TABLES,
     api_keys.MAKERS,
+    pin_counts.TOTALS,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

@@ -40,21 +40,33 @@ class Statements:
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self.connection = connection
         self._dialect = dialect
-        self._last: list[tuple[tuple[str, str], Callable[[], None]]] = []
+        self._last: dict[tuple[str, str], list[Callable[[], None]]] = {}
+        self._gathered: dict[tuple[str, str], list[Any]] = {}
+        self._clock_ahead_us: int | None = None
 
     def at_end(self, place: tuple[str, str], function: Callable[[], None]) -> None:
         """Call a function at the end of the transaction, before it commits; the order is that of the places, and then of the calls.
 
         What many transactions write to belongs there, such as the end of a log. Its row is then locked for the shortest time, and always
-        after all other rows and in one order, so that no two transactions wait for each other.
+        after all other rows and in one order, so that no two transactions wait for each other. What is called there may ask for
+        more to be called, at places behind its own.
         """
-        self._last.append((place, function))
+        self._last.setdefault(place, []).append(function)
+
+    def gather(
+        self, place: tuple[str, str], item: T, write: Callable[["Statements", list[T]], None]
+    ) -> None:
+        """Write items at the end of the transaction, as `at_end`: all that were gathered for a place at once, which nothing else has."""
+        items = self._gathered.setdefault(place, [])
+        if not items:
+            self.at_end(place, lambda: write(self, self._gathered.pop(place)))
+        items.append(item)
 
     def end(self) -> None:
         """Call what is to be called at the end."""
-        last, self._last = self._last, []
-        for _place, function in sorted(last, key=lambda item: item[0]):
-            function()
+        while self._last:
+            for function in self._last.pop(min(self._last)):
+                function()
 
     def rows(self, sql: str, *values: Value) -> list[Row]:
         """Run a query and return all of its rows, as plain tuples."""
@@ -86,10 +98,15 @@ class Statements:
             self.rows(self._dialect.take_turns, what)
 
     def now(self) -> int:
-        """Return the time in microseconds since 1970 by the clock of the database, which all of its clients share."""
+        """Return the time in microseconds since 1970 by the clock of the database, which all of its clients share.
+
+        The database is asked once in a transaction, and from then on a clock of this machine that nobody sets.
+        """
         if self._dialect.clock is None:
             return time.time_ns() // 1000
-        return int(self.row(self._dialect.clock)[0])
+        if self._clock_ahead_us is None:
+            self._clock_ahead_us = int(self.row(self._dialect.clock)[0]) - _monotonic_us()
+        return self._clock_ahead_us + _monotonic_us()
 
     def sought(self, sql: str, values: Sequence[Value], *before: Value) -> Iterator[Row]:
         """Run a query for many values, some at a time, and iterate over its rows.
@@ -127,6 +144,10 @@ class SqlStore:
         """Run a transaction that only reads."""
         with self._database.transaction() as connection:
             yield Statements(connection, self._database.dialect)
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
