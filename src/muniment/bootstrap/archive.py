@@ -4,12 +4,11 @@ A home holds::
 
     config.toml            settings (docs/reference/settings.md)
     keys/                  signing key, identity, recipients (docs/spec/keys.md)
-    catalogue.sqlite3      the metadata database: an index, never the truth
+    catalogue.sqlite3      the metadata database: an index, never the truth; a service may keep it in PostgreSQL
     store/                 commits/<commit_id>/, packs/ and their index (docs/spec/store.md)
     staging/<commit_id>/   commits that are not finished yet
 """
 
-import contextlib
 import os
 import time
 from functools import cached_property, partial
@@ -25,6 +24,7 @@ from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.archive.keyring import Keyring, max_sealed_bytes, open_keyring, seal
 from muniment.archive.manifest import KEYRING_NAME, MANIFEST_NAME, Organization, Previous
 from muniment.archive.signing import SigningKey, VerifyKey
+from muniment.bootstrap.catalogs import has_catalog, open_home_catalog
 from muniment.errors import IntegrityError, NotFoundError, UsageError
 from muniment.settings.archive import ArchiveSettings
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from muniment.adapters.rebuilding import RebuildReport
     from muniment.adapters.repairing import RepairReport
     from muniment.adapters.sql.catalog import SqlCatalog
+    from muniment.adapters.sql.engine import Database
     from muniment.adapters.staging import StagingFolder
     from muniment.adapters.timestamping import Stamper
     from muniment.archive.age_keys import Identity
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 CONFIG = "config.toml"
 KEYS = "keys"
-CATALOG = "catalogue.sqlite3"
 STORE = "store"
 STAGING = "staging"
 LOCK = "lock"
@@ -65,6 +65,7 @@ class Archive:
         home: The home folder.
         passphrase_prompt: Asked when the signing key is locked.
         workers_max: Processes that seal, verify and restore at most, whatever the settings say; 0 for no bound.
+        service_database: The database of the service that the archive belongs to, for who has it open already.
 
     Raises:
         UsageError: There is no archive in this home.
@@ -75,10 +76,12 @@ class Archive:
         home: Path,
         passphrase_prompt: key_files.PassphrasePrompt | None = None,
         workers_max: int = 0,
+        service_database: "Database | None" = None,
     ) -> None:
         self.home = home.absolute()
         self._passphrase_prompt = passphrase_prompt
         self._workers_max = workers_max
+        self._service_database = service_database
         if not (self.home / CONFIG).is_file():
             raise UsageError(f"there is no archive in {self.home}: make one with `muniment init`")
 
@@ -100,21 +103,7 @@ class Archive:
     @cached_property
     def catalog(self) -> "SqlCatalog":
         """The catalogue."""
-        from muniment.adapters.sql.catalog import open_catalog  # noqa: PLC0415  # SQLAlchemy takes 0.2 s to import
-
-        organization = self.organization
-        return open_catalog(self.home / CATALOG, organization.id, organization.name)
-
-    def copy_catalog(self, target: Path) -> None:
-        """Copy the catalogue as it is now to a new file, to try something out on it."""
-        import sqlite3  # noqa: PLC0415  # only for trials
-
-        self.catalog.totals()  # makes it if need be, at the newest version of its schema
-        with (
-            contextlib.closing(sqlite3.connect(self.home / CATALOG)) as source,
-            contextlib.closing(sqlite3.connect(target)) as copy,
-        ):
-            source.backup(copy)
+        return open_home_catalog(self.home, self.settings, self._service_database)
 
     @cached_property
     def store(self) -> EmbeddedCommitStore:
@@ -244,7 +233,7 @@ class Archive:
 
     def known_commits(self) -> list[tuple[str, int]]:
         """Return id and sequence of all stored commits that the database knows; none where there is no database."""
-        if not (self.home / CATALOG).exists():
+        if not has_catalog(self.home, self.settings):
             return []
         rows = self.catalog.commits(CommitState.STORED)
         return [(row.commit_id, row.sequence or 0) for row in rows]
@@ -477,6 +466,7 @@ class Archive:
         known = {commit_id for commit_id, _sequence in self.known_commits()}
         for commit_id in known.intersection(fetched):  # all of its backup was just read
             self.catalog.update_commit(commit_id, backed_up_at=int(time.time()))
+        self.catalog.mend_totals()
         return report
 
     def backup_ids(self) -> list[str]:

@@ -41,6 +41,7 @@ def create_archive(
     passphrase: str | None = None,
     existing_signing: Path | None = None,
     existing_identity: Path | None = None,
+    catalog: str = "home",
 ) -> key_files.NewKeys:
     """Make a home with keys and settings; the keys' recovery identity is in no file.
 
@@ -51,6 +52,7 @@ def create_archive(
         passphrase: See `key_files.create_keys`.
         existing_signing: See `key_files.create_keys`.
         existing_identity: See `key_files.create_keys`.
+        catalog: Where the catalogue is: the setting of that name.
 
     Raises:
         ConflictError: There is an archive already.
@@ -61,7 +63,7 @@ def create_archive(
     )
     if not recovery:
         key_files.remove_recipient(home / KEYS, keys.recovery.recipient)
-    _write_config(home, organization)
+    _write_config(home, organization, catalog)
     return keys
 
 
@@ -101,9 +103,12 @@ def _begin_home(home: Path) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _write_config(home: Path, organization: Organization) -> None:
+def _write_config(home: Path, organization: Organization, catalog: str = "home") -> None:
     """Write the settings: last of all, for they make the home an archive."""
-    config = f"organization_id = {_toml(organization.id)}\norganization_name = {_toml(organization.name)}\n"
+    values = {"organization_id": organization.id, "organization_name": organization.name}
+    if catalog != "home":
+        values["catalog"] = catalog
+    config = "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
     write_durably(home / CONFIG, config.encode(), 0o600)
 
 

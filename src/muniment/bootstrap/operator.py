@@ -34,11 +34,18 @@ class Operator:
     Args:
         accounts: Its accounts.
         organization_home: Returns the archive home of an organisation.
+        catalog: Where new organisations have their catalogue: the setting `catalog` of an archive.
     """
 
-    def __init__(self, accounts: SqlAccounts, organization_home: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        accounts: SqlAccounts,
+        organization_home: Callable[[str], Path],
+        catalog: str = "home",
+    ) -> None:
         self._accounts = accounts
         self._organization_home = organization_home
+        self._catalog = catalog
 
     def create_organization(
         self, organization_id: str, name: str, quota: Quota = NO_LIMIT, *, recovery: bool = True
@@ -62,7 +69,7 @@ class Operator:
                 )
             # A run was killed before anybody saw the keys: nothing is sealed to them.
             os.rename(home, home.with_name(f".abandoned-{organization_id}-{secrets.token_hex(4)}"))
-        new_keys = create_archive(home, organization, recovery=recovery)
+        new_keys = create_archive(home, organization, recovery=recovery, catalog=self._catalog)
         return self._enter(organization_id, name, quota), new_keys
 
     def adopt_organization(

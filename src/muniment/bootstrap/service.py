@@ -37,6 +37,7 @@ from muniment.adapters.sql.uploads import SqlUploads
 from muniment.adapters.sql.workers import Heartbeat, SqlWorkers
 from muniment.adapters.upload_files import UploadHomes
 from muniment.bootstrap.archive import STORE
+from muniment.bootstrap.catalogs import ORGANIZATIONS, SERVICE_CONFIG
 from muniment.bootstrap.operator import Operator, own_act
 from muniment.content.routing import peer_id_text
 from muniment.jobs.handlers import Handlers, pruning
@@ -57,9 +58,8 @@ from muniment.uploads.receiving import Receiver
 if TYPE_CHECKING:
     from muniment.adapters.sql.engine import Database
 
-CONFIG = "service.toml"
+CONFIG = SERVICE_CONFIG
 DATABASE = "service.sqlite3"
-ORGANIZATIONS = "organizations"
 UPLOADS = "uploads"
 INCOMING = "incoming"
 
@@ -105,7 +105,8 @@ class Service:
     @cached_property
     def operator(self) -> Operator:
         """What whoever runs the machine may do."""
-        return Operator(self.accounts, self.organization_home)
+        catalog = "service" if self.database.is_server else "home"
+        return Operator(self.accounts, self.organization_home, catalog)
 
     @cached_property
     def receiver(self) -> Receiver:
@@ -169,7 +170,7 @@ class Service:
         """The organisations' archives; this service closes them."""
         # All jobs together should not keep many more processes busy than there are processors.
         workers_max = max(1, default_worker_count() // max(1, self.settings.workers))
-        return Archives(self.organization_home, workers_max)
+        return Archives(self.organization_home, workers_max, self.database)
 
     @cached_property
     def keyrings(self) -> Keyrings:

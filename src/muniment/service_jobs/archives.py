@@ -5,11 +5,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from muniment.archive.catalog import Kind, ScannedFile
 from muniment.bootstrap.archive import Archive
 from muniment.errors import ConflictError
 from muniment.jobs.run import Run
+
+if TYPE_CHECKING:
+    from muniment.adapters.sql.engine import Database
 
 _LOCK_TRIES = 30
 _LOCK_WAIT_S = 1.0
@@ -21,10 +25,13 @@ class Archives:
     Args:
         home: Returns an organisation's archive home.
         workers_max: Processes that work on one archive at most.
+        database: The service's database, which holds catalogues if it is PostgreSQL.
     """
 
-    def __init__(self, home: Callable[[str], Path], workers_max: int) -> None:
-        self._home, self._workers_max = home, workers_max
+    def __init__(
+        self, home: Callable[[str], Path], workers_max: int, database: "Database | None" = None
+    ) -> None:
+        self._home, self._workers_max, self._database = home, workers_max, database
         self._open: dict[str, Archive] = {}
         self._lock = threading.Lock()
 
@@ -37,7 +44,11 @@ class Archives:
         with self._lock:
             archive = self._open.get(organization_id)
             if archive is None:
-                archive = Archive(self._home(organization_id), workers_max=self._workers_max)
+                archive = Archive(
+                    self._home(organization_id),
+                    workers_max=self._workers_max,
+                    service_database=self._database,
+                )
                 # Made here, under the lock: made when first used, two threads could make two.
                 archive.settings, archive.store, archive.catalog  # noqa: B018
                 self._open[organization_id] = archive

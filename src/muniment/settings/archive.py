@@ -17,6 +17,11 @@ ARCHIVE_SETTINGS = (
     ),
     Setting("organization_name", "", "Full name of the organisation."),
     Setting(
+        "catalog",
+        "home",
+        "Where the catalogue is: home for a file in the home, service for the database of the service whose home this one lies in.",
+    ),
+    Setting(
         "batch_bytes",
         GIB,
         "Source bytes that one commit holds at most, unless a single file is larger.",
@@ -88,6 +93,7 @@ class ArchiveSettings:
 
     organization_id: str
     organization_name: str
+    catalog: str
     batch_bytes: int
     batch_files: int
     chunk_bytes: int
@@ -124,7 +130,6 @@ def _check(values: dict[str, Any]) -> None:
         raise UsageError(
             f"setting 'parity_percent' must be at most 100, got {values['parity_percent']}"
         )
-    if values["compression"] not in ("zstd", "lz4", "none"):
-        raise UsageError(
-            f"setting 'compression' must be zstd, lz4 or none, got {values['compression']!r}"
-        )
+    for name, words in (("catalog", ("home", "service")), ("compression", ("zstd", "lz4", "none"))):
+        if values[name] not in words:
+            raise UsageError(f"setting {name!r} must be {' or '.join(words)}, got {values[name]!r}")

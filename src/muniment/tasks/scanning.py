@@ -98,7 +98,7 @@ def trial_catalog(archive: Archive) -> Iterator[Catalog]:
     """Open a copy of the catalogue to try things out on; it is removed afterwards, and the real one stays as it is."""
     with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=archive.home) as folder:
         copy = Path(folder) / "catalogue.sqlite3"
-        archive.copy_catalog(copy)
+        archive.catalog.copy_to(copy)
         organization = archive.organization
         catalog = open_catalog(copy, organization.id, organization.name)
         try:

@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
-from muniment.adapters.sql import archived, claims, commits, listing, problems, scans, totals
+from muniment.adapters.sql import archived, claims, commits, copying, problems, scans, totals
 from muniment.adapters.sql.archived import Wanted
+from muniment.adapters.sql.browsing import CatalogBrowser
 from muniment.adapters.sql.engine import Database, open_database
 from muniment.adapters.sql.migrations import migrate
 from muniment.adapters.sql.rows import claimed_file
@@ -25,12 +27,14 @@ from muniment.archive.catalog import (
     ScannedFile,
     Totals,
 )
-from muniment.errors import ConflictError, NotFoundError
+from muniment.errors import ConflictError
 
 T = TypeVar("T")
 
 _PAGE = 5_000
 """Rows read at once by what iterates, which bounds the memory."""
+
+_REMEDY = "the archive itself is safe: move the file away and run `muniment rebuild`"
 
 
 def open_catalog(
@@ -48,15 +52,22 @@ def open_catalog(
         FormatError: The database was written by a newer Muniment.
         IntegrityError: The file is damaged or no database.
     """
-    database = open_database(url_or_path)
+    database = open_database(url_or_path, remedy=_REMEDY)
     try:
         migrate(database)
-        return SqlCatalog(
-            database, _enter_organization(database, organization_id, organization_name)
-        )
+        org_id = _enter_organization(database, organization_id, organization_name)
     except BaseException:
         database.close()
         raise
+    return SqlCatalog(database, org_id)
+
+
+def shared_catalog(
+    database: Database, organization_id: str, organization_name: str
+) -> "SqlCatalog":
+    """Return an organisation's catalogue in a database that others use too, and that has the catalogue's schema; closing it closes nothing."""
+    org_id = _enter_organization(database, organization_id, organization_name)
+    return SqlCatalog(database, org_id, is_shared=True)
 
 
 def _enter_organization(database: Database, identifier: str, name: str) -> int:
@@ -67,6 +78,7 @@ def _enter_organization(database: Database, identifier: str, name: str) -> int:
         return int(found[0][0])
     with database.transaction(write=True) as connection:
         statements = Statements(connection, database.dialect)
+        statements.take_turns("organisations of the catalogue")
         if statements.run("UPDATE organizations SET name = ? WHERE id = ?", name, identifier) == 0:
             statements.run("INSERT INTO organizations (id, name) VALUES (?, ?)", identifier, name)
             org_id = statements.row(find, identifier)[0]
@@ -74,12 +86,18 @@ def _enter_organization(database: Database, identifier: str, name: str) -> int:
         return int(statements.row(find, identifier)[0])
 
 
-class SqlCatalog:
-    """`Catalog` on SQLAlchemy. Safe to use from several threads and processes: writers take turns."""
+class SqlCatalog(CatalogBrowser):
+    """`Catalog` on SQLAlchemy. Safe to use from several threads and processes: writers take turns.
 
-    def __init__(self, database: Database, org_id: int) -> None:
-        self._database = database
-        self._org_id = org_id
+    Args:
+        database: Where it is, with the catalogue's schema.
+        org_id: The organisation's number in it.
+        is_shared: Whether others use the database, who close it.
+    """
+
+    def __init__(self, database: Database, org_id: int, *, is_shared: bool = False) -> None:
+        super().__init__(database, org_id)
+        self._is_shared = is_shared
 
     def record_scan(self, scanned: Sequence[ScannedFile]) -> ScanCounts:
         """See `Catalog.record_scan`."""
@@ -277,6 +295,15 @@ class SqlCatalog:
         with self._reading() as transaction:
             return totals.recount(transaction)
 
+    def mend_totals(self) -> None:
+        """Replace the totals by what a recount gives."""
+        with self._writing() as transaction:
+            totals.mend(transaction)
+
+    def copy_to(self, file: Path) -> None:
+        """Copy the catalogue as it is now to a new SQLite file, to try something out on it."""
+        copying.copy_organization(self._database, self._org_id, file)
+
     def roots(self) -> list[bytes]:
         """See `Catalog.roots`."""
         with self._reading() as transaction:
@@ -289,60 +316,10 @@ class SqlCatalog:
             transaction.run("DELETE FROM roots WHERE org_id = ? AND path = ?", self._org_id, path)
             transaction.run("INSERT INTO roots (org_id, path) VALUES (?, ?)", self._org_id, path)
 
-    # For those who browse
-
-    def archived_page(
-        self, prefix: bytes, after: bytes | None, count: int, commit_id: str | None = None
-    ) -> list[ArchivedFile]:
-        """Return the newest archived version of each of the next paths, in order, from behind a path on.
-
-        Args:
-            prefix: Only this path and what lies below it; all when empty.
-            after: The last path before.
-            count: How many at most.
-            commit_id: Only versions of this commit.
-
-        Raises:
-            NotFoundError: There is no such commit.
-        """
-        with self._reading() as transaction:
-            return listing.archived_page(transaction, prefix, after, commit_id, count)
-
-    def waiting_page(self, prefix: bytes, after: bytes | None, count: int) -> list[ScannedFile]:
-        """Return the next versions that wait to be archived, or are being archived, in order of path."""
-        with self._reading() as transaction:
-            return listing.waiting_page(transaction, prefix, after, count)
-
-    def digest_page(self, digest: bytes, after: int, count: int) -> list[ArchivedFile]:
-        """Return the next archived versions with this content, by `file_id`, from behind one on."""
-        with self._reading() as transaction:
-            return listing.digest_page(transaction, digest, after, count)
-
-    def archived_file(self, commit_id: str, leaf: int) -> ArchivedFile:
-        """Return one archived version.
-
-        Raises:
-            NotFoundError: There is none.
-        """
-        with self._reading() as transaction:
-            found = listing.leaf(transaction, commit_id, leaf)
-        if found is None:
-            raise NotFoundError(f"there is no leaf {leaf} of a commit {commit_id!r}")
-        return found
-
-    def commits_page(self, before: tuple[int, str] | None, count: int) -> list[CommitRow]:
-        """Return the next commits, finished or not, newest first, from behind the one of this time and id."""
-        with self._reading() as transaction:
-            return listing.commits_page(transaction, before, count)
-
     def close(self) -> None:
         """See `Catalog.close`."""
-        self._database.close()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Transaction]:
-        with self._database.transaction() as connection:
-            yield Transaction(connection, self._database.dialect, self._org_id)
+        if not self._is_shared:
+            self._database.close()
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:

@@ -19,8 +19,8 @@ _LEAF = (
     f"{_JOINED} WHERE f.org_id = ? AND c.commit_id = ? AND f.leaf = ? AND f.sequence IS NOT NULL"
 )
 # The one kind of rows is where contents lie, the other refers to it: each has an index of its own.
-_OF_DIGEST = f"""{_JOINED} WHERE f.org_id = ? AND f.digest = ? AND f.sequence IS NOT NULL AND f.file_id > ?
-    AND {{kind}} ORDER BY f.file_id LIMIT ?"""
+_OF_DIGEST = f"""{_JOINED} WHERE f.org_id = ? AND f.digest = ? AND f.sequence IS NOT NULL
+    AND (c.commit_id, f.leaf) > (?, ?) AND {{kind}} ORDER BY c.commit_id, f.leaf LIMIT ?"""
 _KINDS_OF_DIGEST = (
     "f.content_offset IS NOT NULL AND f.content_commit_id IS NULL",
     "f.content_commit_id IS NOT NULL",
@@ -84,15 +84,15 @@ def leaf(transaction: Transaction, commit_id: str, number: int) -> ArchivedFile 
 
 
 def digest_page(
-    transaction: Transaction, digest: bytes, after: int, count: int
+    transaction: Transaction, digest: bytes, after: tuple[str, int], count: int
 ) -> list[ArchivedFile]:
-    """Return the next archived versions with this content, in order of their numbers in the catalogue."""
+    """Return the next archived versions with this content, in order of their commits' ids and their leaves."""
     page: list[ArchivedFile] = []
     for kind in _KINDS_OF_DIGEST:
         sql = _OF_DIGEST.format(kind=kind)
-        rows = transaction.rows(sql, transaction.org_id, digest, after, count)
+        rows = transaction.rows(sql, transaction.org_id, digest, *after, count)
         page += [archived_file(row) for row in rows]
-    return sorted(page, key=lambda file: file.file_id or 0)[:count]
+    return sorted(page, key=lambda file: (file.commit_id, file.leaf))[:count]
 
 
 def commits_page(

@@ -119,6 +119,17 @@ MIGRATIONS: Steps = (_INITIAL, _COPIES)
 """Step n, counted from 1, leads from schema version n - 1 to n."""
 
 
+def version_of(database: Database, steps: Steps | None = None, versions: str = VERSIONS) -> int:
+    """Return the version of a schema; 0 where there is none yet. The arguments are those of `migrate`.
+
+    Raises:
+        FormatError: The database was written by a newer Muniment.
+    """
+    schema = _Schema(database, MIGRATIONS if steps is None else steps, versions)
+    with database.transaction() as connection:
+        return schema.version(connection)
+
+
 def migrate(database: Database, steps: Steps | None = None, versions: str = VERSIONS) -> None:
     """Bring a schema to its newest version, each step in a transaction of its own.
 

@@ -23,6 +23,7 @@ NAMES = (
 )
 
 _READ = f"SELECT {', '.join(NAMES)} FROM totals WHERE org_id = ?"
+_REPLACE = f"UPDATE totals SET {', '.join(f'{name} = ?' for name in NAMES)} WHERE org_id = ?"
 _FILES = """SELECT sequence IS NOT NULL, COUNT(*), COALESCE(SUM(size), 0) FROM files WHERE org_id = ? GROUP BY 1"""
 _PROBLEMS = "SELECT COUNT(*) FROM problems WHERE org_id = ?"
 
@@ -31,6 +32,12 @@ def read(transaction: Transaction) -> Totals:
     """Read the totals as they were kept."""
     counts = dict(zip(NAMES, transaction.row(_READ, transaction.org_id), strict=True))
     return Totals(**counts, last_commit=commits.chain_head(transaction, CommitState.STORED))
+
+
+def mend(transaction: Transaction) -> None:
+    """Replace the totals by what a recount gives."""
+    counted = recount(transaction)
+    transaction.run(_REPLACE, *(getattr(counted, name) for name in NAMES), transaction.org_id)
 
 
 def recount(transaction: Transaction) -> Totals:

@@ -10,7 +10,7 @@ from muniment.adapters.sql.engine import Dialect
 from muniment.adapters.sql.statements import Statements
 
 _ANALYZE_AT = 1_000
-"""Rows added before the planner looks again; and then whenever they have doubled."""
+"""Rows added before the planner is asked what it knows; and then whenever they have doubled."""
 
 
 class Transaction(Statements):
@@ -33,15 +33,18 @@ class Transaction(Statements):
         self.run("SELECT org_id FROM totals WHERE org_id = ? {lock}", self.org_id)
 
     def grew(self, rows: int) -> None:
-        """Count rows added to `files`; where they are many, have the planner look at the table again.
+        """Count rows added to `files`; where they are more than the planner knows of, have it look at the table again.
 
         A planner that believes a table to be empty reads all of it for every look-up, and it would learn better only
         after the transaction.
         """
         self._added += rows
-        if self._dialect.analyze is not None and self._added >= self._analyze_at:
-            self.run(f"{self._dialect.analyze} files")
-            self._analyze_at = 2 * self._added
+        analyze, rows_known = self._dialect.analyze, self._dialect.rows_known
+        if analyze is None or rows_known is None or self._added < self._analyze_at:
+            return
+        if self.row(rows_known, "files")[0] < self._added:
+            self.run(f"{analyze} files")
+        self._analyze_at = 2 * self._added
 
     def end(self) -> None:
         """Add the collected change to the totals."""

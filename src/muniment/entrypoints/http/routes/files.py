@@ -121,11 +121,11 @@ def list_files(
     """
     paths, catalog = Paths(service, principal), _catalog(service, principal)
     if digest:
-        (last,) = decode_cursor(cursor, tuple[int]) if cursor else (0,)
+        last = decode_cursor(cursor, tuple[str, int]) if cursor else ("", 0)
         found = catalog.digest_page(bytes.fromhex(digest[7:]), last, limit + 1)
         views = [_archived_view(paths, file) for file in found[:limit]]
-        end = found[limit - 1].file_id if len(found) > limit else None
-        return linked_page(request, views, None if end is None else (end,))
+        end = (found[limit - 1].commit_id, found[limit - 1].leaf) if len(found) > limit else None
+        return linked_page(request, views, end)
     prefix = query_bytes(request, "path")
     wanted = Wanted(
         paths.catalogued(prefix) if prefix else b"",
