@@ -440,7 +440,7 @@ def test_commits_show_what_is_public_of_them_and_no_keys(office):
     manifest = office.client.get(f"{address}/documents/manifest.json")
     shown = office.client.get(address).json()
     assert f"sha256:{hashlib.sha256(manifest.content).hexdigest()}" == shown["manifest_sha256"]
-    for hidden in ("keys.age", "%2e%2e%2fkeys.age", "records.sealed", "manifest.json.ots"):
+    for hidden in ("keys.age", "%2e%2e%2fkeys.age", "manifest.json.ots"):
         assert office.client.get(f"{address}/documents/{hidden}").status_code == 404, hidden
     assert office.client.get(f"{address}/timestamp").json()["state"] == "queued"
     # A beginning of an id is no id.

@@ -4,7 +4,9 @@ from typing import Any
 
 import msgspec
 
-from muniment.client.calls import Caller, call, segment, stream
+from muniment.client.calls import call, segment, stream
+from muniment.client.contents import ContentCalls
+from muniment.client.downloading import Checker
 from muniment.client.flows import Emitting, Flow
 from muniment.client.operations import Operation
 
@@ -104,7 +106,7 @@ class Status(msgspec.Struct, frozen=True):
     problems: list[ProblemPath]
 
 
-class ArchiveCalls(Caller):
+class ArchiveCalls(ContentCalls):
     """Calls about the archive and its commits. Those that return an `Operation` have only begun it: `wait()` for its end."""
 
     @call
@@ -148,6 +150,25 @@ class ArchiveCalls(Caller):
         """Return the signed manifest, its OpenTimestamps proof (`manifest.json.ots`) or its RFC 3161 tokens (`manifest.json.tsr`)."""
         path = f"/v1/commits/{segment(commit_id)}/documents/{segment(name)}"
         return (yield from self.send("GET", path)).body
+
+    @stream
+    def read_document(
+        self, commit_id: str, name: str, *, digest: str, size_bytes: int
+    ) -> Emitting[bytes]:
+        """Iterate over one of a commit's sealed files, as the manifest names them; it is checked, and resumed where the connection breaks.
+
+        Args:
+            commit_id: The commit.
+            name: The file: `records.sealed`, a chunk, parity.
+            digest: Its BLAKE3, `blake3:<hex>`, from the manifest.
+            size_bytes: Its size, from the manifest.
+
+        Raises:
+            ApiNotFoundError: The service does not have it.
+            IntegrityError: It is not what was sealed.
+        """
+        address = f"/v1/commits/{segment(commit_id)}/documents/{segment(name)}"
+        return self.checked_content(Checker(digest, size_bytes), address)
 
     @call
     def show_timestamp(self, commit_id: str) -> Flow[Timestamp]:

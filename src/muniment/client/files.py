@@ -7,12 +7,15 @@ from typing import Any
 
 import msgspec
 
-from muniment.client.calls import Caller, call, quoted, segment, stream
+from muniment.client.calls import call, decode, quoted, segment, stream
+from muniment.client.contents import ContentCalls
 from muniment.client.downloading import Checker, PartialFile
 from muniment.client.errors import ConnectionFailedError
-from muniment.client.flows import Emit, Emitting, Flow, do, each, read, sleep
+from muniment.client.flows import Answer, Emit, Emitting, Flow, do, each, read
 from muniment.client.uploads import Progress
-from muniment.errors import ConflictError, IntegrityError, UsageError
+from muniment.errors import ConflictError, FormatError, UsageError
+
+_LINE_BYTES_MAX = 1 << 20
 
 
 class File(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class File(msgspec.Struct, frozen=True):
     address: str | None
 
 
-class FileCalls(Caller):
+class FileCalls(ContentCalls):
     """Calls about archived files."""
 
     @stream
@@ -90,9 +93,46 @@ class FileCalls(Caller):
 
     @call
     def show_proof(self, commit_id: str, leaf: int) -> Flow[dict[str, Any]]:
-        """Prove that a commit holds a file: digests, and the way to the root that was signed."""
+        """Prove that a commit holds a file: its fields with their salts, and the way to the root that was signed.
+
+        Raises:
+            ApiNotFoundError: There is no such file.
+            ApiKeyError: It was erased on purpose, or the API key may not ask.
+        """
         path = f"/v1/commits/{segment(commit_id)}/files/{leaf}/proof"
         return self.get(path, dict[str, Any])
+
+    @stream
+    def list_proofs(
+        self,
+        paths: Sequence[str | bytes] = (),
+        *,
+        commit_id: str | None = None,
+        at: int | None = None,
+    ) -> Emitting[dict[str, Any]]:
+        """Iterate over the proofs of many files, commit after commit, made while they are sent.
+
+        Each is as `show_proof` returns it. Of a file that cannot be proven there are `commit_id`, `leaf_index`, `problem` and `erased`.
+
+        Args:
+            paths: Files, folders with all below them, or patterns of whole paths; everything if empty.
+            commit_id: Only what this commit holds.
+            at: As it was archived by then; seconds since 1970.
+
+        Raises:
+            ApiNotFoundError: Nothing of that is archived.
+            ConnectionFailedError: The answer broke off.
+        """
+        yield from self._send_selection("/v1/proofs", _selection(paths, commit_id, at))
+        held = b""
+        while portion := (yield from read()):
+            *lines, held = (held + portion).split(b"\n")
+            if len(held) > _LINE_BYTES_MAX:
+                raise FormatError(f"expected lines of at most {_LINE_BYTES_MAX} bytes, got more")
+            for line in lines:
+                yield Emit(decode(line, dict[str, Any]))
+        if held:
+            raise ConnectionFailedError("/v1/proofs: the answer ended too early")
 
     @stream
     def read_file(self, file: File) -> Emitting[bytes]:
@@ -102,7 +142,7 @@ class FileCalls(Caller):
             IntegrityError: It is not what was archived.
             UsageError: It has no content, or waits to be archived.
         """
-        return self._portions(Checker(file.digest, file.size_bytes), content_address(file))
+        return self.checked_content(Checker(file.digest, file.size_bytes), content_address(file))
 
     @call
     def download(
@@ -132,7 +172,7 @@ class FileCalls(Caller):
             raise ConflictError(f"{path} is there already")
         with PartialFile(path, checker, progress) as partial:
             yield from do(partial.catch_up)
-            yield from each(self._portions(checker, address), partial.write)
+            yield from each(self.checked_content(checker, address), partial.write)
             yield from do(lambda: partial.finish(overwrite=overwrite))
         return path
 
@@ -155,43 +195,22 @@ class FileCalls(Caller):
             commit_id: Only what this commit holds.
             at: As it was archived by then; seconds since 1970.
         """
-        value = {
-            "path_bytes": [quoted(path) for path in paths],
-            "commit_id": commit_id,
-            "at": at,
-            "format": format,
-        }
+        value = _selection(paths, commit_id, at) | {"format": format}
+        yield from self._send_selection("/v1/restore", value)
+        while portion := (yield from read()):
+            yield Emit(portion)
+
+    def _send_selection(self, path: str, value: dict[str, Any]) -> Flow[Answer]:
+        """Ask for something of many files, and leave the answer open."""
         headers = {"content-type": "application/json"}
         body = msgspec.json.encode(value)
-        yield from self.send("POST", "/v1/restore", body=body, headers=headers, is_open=True)
-        while portion := (yield from read()):
-            yield Emit(portion)
+        return self.send("POST", path, body=body, headers=headers, is_open=True)
 
-    def _portions(self, checker: Checker, address: str) -> Emitting[bytes]:
-        """Emit the content behind what the checker has seen, however often the connection breaks, and check it."""
-        failures = 0
-        while checker.left_bytes:
-            try:
-                yield from self._rest(checker, address)
-                failures = 0
-            except ConnectionFailedError:
-                failures += 1
-                if failures >= self._patience.attempts:
-                    raise
-                yield from sleep(self._patience.wait_s(failures, None))
-        checker.finish()
 
-    def _rest(self, checker: Checker, address: str) -> Emitting[bytes]:
-        start = checker.position
-        headers = {"range": f"bytes={start}-"} if start else {}
-        answer = yield from self.send("GET", address, headers=headers, is_open=True)
-        if start and answer.status != 206:
-            raise IntegrityError(f"expected the rest of {address}, got something else")
-        while portion := (yield from read()):
-            checker.update(portion)
-            yield Emit(portion)
-        if checker.left_bytes:
-            raise ConnectionFailedError(f"{address}: the answer ended too early")
+def _selection(
+    paths: Sequence[str | bytes], commit_id: str | None, at: int | None
+) -> dict[str, Any]:
+    return {"path_bytes": [quoted(path) for path in paths], "commit_id": commit_id, "at": at}
 
 
 def content_address(file: File) -> str:

@@ -17,6 +17,7 @@ from muniment.entrypoints.http.openapi import OPENAPI, description_of
 from muniment.entrypoints.http.problems import respond
 from muniment.entrypoints.http.routes import (
     archive,
+    bundles,
     commits,
     description,
     events,
@@ -41,6 +42,7 @@ ROUTERS = [
     archive.router,
     commits.router,
     files.router,
+    bundles.router,
     operations.router,
     status.router,
     pins.router,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from muniment.archive import manifest
 from muniment.archive.catalog import CommitState, Problem, Totals
 from muniment.entrypoints.cli.commands.commits import tell_commits
 from muniment.entrypoints.cli.commands.show import fact_lines, tell_proof
@@ -19,6 +18,7 @@ from muniment.entrypoints.cli.remote.connecting import (
     path_of,
     shown_path,
 )
+from muniment.entrypoints.cli.remote.evidence import Evidence
 from muniment.entrypoints.cli.session import Session
 from muniment.errors import IntegrityError, NotFoundError, UsageError
 from muniment.tasks.owner_view import manifest_view, write_view
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from muniment.client import Client
     from muniment.client.archive import Commit, Status, Timestamp
     from muniment.client.files import File
+
+_OF_ONE_PROOF = frozenset(
+    {"commit_id", "leaf_count", "root", "signer_key_id", "disclosed", "path_bytes"}
+)
+"""What a proof says when it stands for itself."""
 
 
 def status(session: Session) -> None:
@@ -86,11 +91,12 @@ def show(session: Session, commit: str, *, files: bool, proof: str | None) -> No
         if proof is not None:
             file = _find_file(client, found, proof)
             view = client.show_proof(found.commit_id, file.leaf or 0)
+            Evidence(client).prove(view | {"path_bytes": file.path_bytes})
             tell_proof(session, view, shown_path(file.path_bytes))
         elif session.json:
             _print_view(session, client, found)
         else:
-            document = manifest.decode(client.show_document(found.commit_id))
+            document = Evidence(client).manifest(found.commit_id)
             timestamp = client.show_timestamp(found.commit_id)
             session.say(*fact_lines(commit_row(found), document, _words(timestamp)))
             if files:
@@ -128,9 +134,8 @@ def _list_files(session: Session, client: "Client", commit: "Commit") -> None:
 
 
 def _print_view(session: Session, client: "Client", commit: "Commit") -> None:
-    document = manifest.decode(client.show_document(commit.commit_id))
-    timestamp = client.show_timestamp(commit.commit_id)
-    head = manifest_view(document) | {
+    evidence, timestamp = Evidence(client), client.show_timestamp(commit.commit_id)
+    head = manifest_view(evidence.manifest(commit.commit_id)) | {
         "catalogue": commit_view(commit_row(commit)),
         "timestamp": {
             "state": timestamp.state,
@@ -140,16 +145,20 @@ def _print_view(session: Session, client: "Client", commit: "Commit") -> None:
             "tokens": timestamp.tokens,
         },
     }
-    problems = write_view(head, _proofs(client, commit), sys.stdout.write)
+    problems = write_view(head, _proofs(client, evidence, commit), sys.stdout.write)
     if problems:
         session.warn(*problems)
         click.get_current_context().exit(IntegrityError.exit_code)
 
 
-def _proofs(client: "Client", commit: "Commit") -> Iterator[dict[str, Any]]:
-    """Return every file of a commit with its proof, each asked for by itself."""
-    for file in client.list_files(commit_id=commit.commit_id):
-        view = client.show_proof(commit.commit_id, file.leaf or 0)
-        for name in ("commit_id", "leaf_count", "root", "signer_key_id"):
-            view.pop(name, None)
-        yield view
+def _proofs(client: "Client", evidence: Evidence, commit: "Commit") -> Iterator[dict[str, Any]]:
+    """Yield every file of a commit with its proof, which holds.
+
+    Raises:
+        IntegrityError: One does not.
+    """
+    for view in client.list_proofs(commit_id=commit.commit_id):
+        if view.get("erased") is True:
+            continue
+        evidence.prove(view)
+        yield {name: value for name, value in view.items() if name not in _OF_ONE_PROOF}

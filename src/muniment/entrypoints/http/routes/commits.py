@@ -1,18 +1,23 @@
 """Commits: what is in them, what proves them, and whether they are still whole."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any
+import asyncio
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from litestar import Response, Router, get, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
+from litestar.response import Stream
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
 from muniment.adapters.sql.stored_commits import StoredCommit
 from muniment.archive import manifest
 from muniment.archive.catalog import CommitRow, CommitState, TimestampState
-from muniment.archive.commit_source import read_whole
+from muniment.archive.commit_source import read_manifest, read_whole
+from muniment.bootstrap.archive import Archive
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.pages import (
@@ -22,19 +27,24 @@ from muniment.entrypoints.http.pages import (
     decode_cursor,
     page_response,
 )
+from muniment.entrypoints.http.ranges import wanted_range
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.entrypoints.http.routes.operations import OperationView, accepted
-from muniment.entrypoints.http.streaming import SAFE, attachment
+from muniment.entrypoints.http.streaming import SAFE, attachment, stream
 from muniment.errors import NotFoundError
 from muniment.service_jobs.registering import VERIFY, new_archive_job
 from muniment.tasks.timestamp_checks import check_timestamp
 
-_DOCUMENTS = {
-    manifest.MANIFEST_NAME: ("application/json", manifest.MANIFEST_BYTES_MAX),
-    manifest.TIMESTAMP_NAME: ("application/vnd.opentimestamps.v1", 1 << 20),
-    manifest.RFC3161_NAME: ("application/timestamp-reply", 1 << 20),
+_MEDIA_TYPES = {
+    manifest.MANIFEST_NAME: "application/json",
+    manifest.TIMESTAMP_NAME: "application/vnd.opentimestamps.v1",
+    manifest.RFC3161_NAME: "application/timestamp-reply",
 }
-"""The files of a commit that are handed out as they are: nothing in them is secret. Keys never are."""
+"""The files beside the sealed ones that are handed out. Keys never are."""
+
+_SEALED_TYPE = "application/octet-stream"
+_PIECE_BYTES = 1 << 20
+_ANY = "*/*"
 
 
 class CommitView(msgspec.Struct):
@@ -116,24 +126,35 @@ def show_commit(service: Service, principal: Principal, commit_id: str) -> Commi
 @get(
     "/commits/{commit_id:str}/documents/{name:str}",
     opt=needs(Permission.ARCHIVE_READ),
-    sync_to_thread=True,
-    media_type="*/*",
+    media_type=_ANY,
+    responses={
+        206: ResponseSpec(bytes, description="The range that was asked for", media_type=_ANY)
+    },
 )
-def show_document(
-    service: Service, principal: Principal, commit_id: str, name: str
-) -> Response[bytes]:
-    """Get the signed manifest (`manifest.json`), its OpenTimestamps proof (`manifest.json.ots`) or its RFC 3161 tokens (`manifest.json.tsr`)."""
-    row = find_commit(service, principal, commit_id)
-    media_type, size_max = _DOCUMENTS.get(name, ("", 0))
+async def get_document(
+    request: HttpRequest, service: Service, principal: Principal, commit_id: str, name: str
+) -> Stream:
+    """Get one of a commit's files as it lies on the disk: all that it takes to verify the commit elsewhere.
+
+    `manifest.json` is what was signed, `manifest.json.ots` its OpenTimestamps proof, `manifest.json.tsr` its RFC 3161 tokens; the manifest names the
+    sealed files: `records.sealed`, the chunks and their parity, which nobody can read without keys. One range may be asked for.
+    """
+    document = await asyncio.to_thread(_document, service, principal, commit_id, name)
+    headers = SAFE | {
+        "content-disposition": attachment(name.encode()),
+        "accept-ranges": "bytes",
+        "etag": document.etag,
+    }
+    size = document.size_bytes
+    part = wanted_range(request, size, document.etag) if size else None
+    start, end = part or (0, size)
+    headers["content-length"] = str(end - start)
+    if part:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
     archive = service.archives.get(principal.organization_id)
-    if row.state is not CommitState.STORED or not media_type:
-        raise NotFoundError(f"commit {commit_id} has no {name!r}")
-    with archive.store.open(commit_id) as folder:
-        if name not in folder.names():
-            raise NotFoundError(f"commit {commit_id} has no {name!r}")
-        data = read_whole(folder, name, size_max)
-    headers = SAFE | {"content-disposition": attachment(name.encode())}
-    return Response(data, media_type=media_type, headers=headers)
+    pieces = _pieces(archive, commit_id, name, start, end)
+    status_code = 206 if part else 200
+    return await stream(pieces, headers, media_type=document.media_type, status_code=status_code)
 
 
 @get("/commits/{commit_id:str}/timestamp", opt=needs(Permission.ARCHIVE_READ), sync_to_thread=True)
@@ -173,9 +194,45 @@ def verify_commit(
 
 router = Router(
     "/",
-    route_handlers=[list_commits, show_commit, show_document, show_timestamp, verify_commit],
+    route_handlers=[list_commits, show_commit, get_document, show_timestamp, verify_commit],
     tags=["commits"],
 )
+
+
+class _Document(NamedTuple):
+    """A file of a commit."""
+
+    media_type: str
+    size_bytes: int
+    etag: str
+
+
+def _document(service: Service, principal: Principal, commit_id: str, name: str) -> _Document:
+    """Find a file of a commit that may be handed out.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
+    row = find_commit(service, principal, commit_id)
+    archive = service.archives.get(principal.organization_id)
+    if row.state is not CommitState.STORED:
+        raise NotFoundError(f"commit {commit_id} has no {name!r}")
+    with archive.store.open(commit_id) as folder:
+        if name in _MEDIA_TYPES and name in folder.names():
+            data = read_whole(folder, name)
+            tag = f'"sha256:{hashlib.sha256(data).hexdigest()}"'
+            return _Document(_MEDIA_TYPES[name], len(data), tag)
+        for file in read_manifest(folder).sealed:
+            if file.name == name:
+                return _Document(_SEALED_TYPE, folder.size(name), f'"{file.blake3}"')
+    raise NotFoundError(f"commit {commit_id} has no {name!r}")
+
+
+def _pieces(archive: Archive, commit_id: str, name: str, start: int, end: int) -> Iterator[bytes]:
+    """Yield bytes of a file of a commit."""
+    with archive.store.open(commit_id) as folder:
+        for offset in range(start, end, _PIECE_BYTES):
+            yield folder.read(name, offset, min(_PIECE_BYTES, end - offset))
 
 
 def find_commit(service: Service, principal: Principal, commit_id: str) -> CommitRow:

@@ -1,13 +1,9 @@
 """Archived files: listed, searched, proven, and handed out again."""
 
 import asyncio
-from collections.abc import Iterator
-from enum import StrEnum
-from itertools import islice
 from typing import Annotated, Any
 
-import msgspec
-from litestar import Response, Router, get, head, post
+from litestar import Response, Router, get, head
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter, QueryParameter
 from litestar.response import Stream
@@ -16,7 +12,6 @@ from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
 from muniment.adapters.sql.catalog import SqlCatalog
 from muniment.archive.catalog import ArchivedFile, Kind
-from muniment.archive.restore import select
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.pages import (
@@ -26,15 +21,15 @@ from muniment.entrypoints.http.pages import (
     decode_cursor,
     linked_page,
 )
-from muniment.entrypoints.http.paths import Paths, PathView, decoded, query_bytes
+from muniment.entrypoints.http.paths import Paths, PathView, query_bytes
 from muniment.entrypoints.http.problems import ProblemError
 from muniment.entrypoints.http.ranges import is_known, wanted_range
-from muniment.entrypoints.http.requests import HttpRequest, act_of
+from muniment.entrypoints.http.requests import HttpRequest
 from muniment.entrypoints.http.routes.commits import find_commit
 from muniment.entrypoints.http.streaming import SAFE, attachment, safe_media_type, stream
 from muniment.errors import KeyUnavailableError, NotFoundError
 from muniment.tasks.browsing import FileState, Listed, Wanted, browse
-from muniment.tasks.downloads import BUNDLERS, ZIP_FILES_MAX, Entry, content
+from muniment.tasks.downloads import content
 from muniment.tasks.proofs import prove
 
 _NS = 1_000_000_000
@@ -69,34 +64,6 @@ class FileView(PathView):
     digest: str | None
     media_type: str
     address: str | None
-
-
-class BundleFormat(StrEnum):
-    """In which format many files are handed out."""
-
-    ZIP = "zip"
-    TAR = "tar"
-
-
-Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
-
-
-class Restoration(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be handed out.
-
-    Attributes:
-        paths: Files, folders with all below them, or patterns (`*`, `?`, `[...]`) of whole paths; everything if empty.
-        path_bytes: More of them, percent-encoded.
-        commit_id: Only what this commit holds.
-        at: As it was archived by then; seconds since 1970.
-        format: A zip's names are text; a tar keeps them byte for byte, and has no bound.
-    """
-
-    paths: Annotated[list[Path], msgspec.Meta(max_length=1_000)] = []
-    path_bytes: Annotated[list[Path], msgspec.Meta(max_length=1_000)] = []
-    commit_id: str | None = None
-    at: Annotated[int, msgspec.Meta(ge=0, le=10**11)] | None = None
-    format: BundleFormat = BundleFormat.ZIP
 
 
 @get("/files", opt=needs(Permission.FILES_LIST), sync_to_thread=True)
@@ -223,31 +190,9 @@ def show_proof(
         return prove(folder, archive, file)
 
 
-@post(
-    "/restore",
-    opt=needs(Permission.FILES_READ),
-    status_code=200,
-    media_type=_ANY,
-)
-async def restore(
-    request: HttpRequest, service: Service, principal: Principal, data: Restoration
-) -> Stream:
-    """Get many files as one zip or tar, made while it is sent.
-
-    What cannot be opened, because its key was erased for instance, is left out and told of in the last entry, `muniment-problems.txt`.
-    """
-    entries = await asyncio.to_thread(_entries, request, service, principal, data)
-    archive = service.archives.get(principal.organization_id)
-    pieces = BUNDLERS[data.format](archive, service.keyrings, entries)
-    name = f"{principal.organization_id}.{data.format}".encode()
-    headers = SAFE | {"content-disposition": attachment(name)}
-    media_type = "application/zip" if data.format is BundleFormat.ZIP else "application/x-tar"
-    return await stream(pieces, headers, media_type=media_type)
-
-
 router = Router(
     "/",
-    route_handlers=[list_files, show_file, get_content, head_content, show_proof, restore],
+    route_handlers=[list_files, show_file, get_content, head_content, show_proof],
     tags=["files"],
 )
 
@@ -283,39 +228,6 @@ def _content_headers(
     disposition = attachment(Paths(service, principal).shown(file.scanned.path))
     own = {"etag": etag, "accept-ranges": "bytes", "content-disposition": disposition}
     return etag, SAFE | own
-
-
-def _entries(
-    request: HttpRequest, service: Service, principal: Principal, data: Restoration
-) -> Iterator[Entry]:
-    """Return what is to be handed out, after a look whether there is anything, and not too much.
-
-    Raises:
-        NotFoundError: There is nothing of that.
-        ProblemError: There are more files than a zip can be made of.
-    """
-    catalog, paths = _catalog(service, principal), Paths(service, principal)
-    commit_id = (
-        find_commit(service, principal, data.commit_id).commit_id if data.commit_id else None
-    )
-    shown = [*(path.encode() for path in data.paths), *map(decoded, data.path_bytes)]
-    patterns = [paths.catalogued(path) for path in shown]
-
-    def chosen() -> Iterator[ArchivedFile]:
-        return select(catalog, patterns, at=data.at, commit_id=commit_id)
-
-    looked_at = ZIP_FILES_MAX + 1 if data.format is BundleFormat.ZIP else 1
-    count = sum(1 for _file in islice(chosen(), looked_at))
-    if not count:
-        raise NotFoundError("nothing of that is archived")
-    if count > ZIP_FILES_MAX:
-        raise ProblemError(
-            "too-large",
-            f"a zip holds at most {ZIP_FILES_MAX} files here: ask for a tar, or for less",
-        )
-    after = msgspec.to_builtins(data)
-    service.operations.record(act_of(request, principal), "file.restored", "file:many", after)
-    return ((file, paths.shown(file.scanned.path).lstrip(b"/")) for file in chosen())
 
 
 def _view(paths: Paths, listed: Listed) -> FileView:
