@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from muniment.adapters.sql.pin_counts import ALL
 from muniment.adapters.sql.pin_rows import BUCKET_PINS, TABLES
 from muniment.pinning.model import new_request_id
 
@@ -83,7 +84,8 @@ def _bookkeeping(organization_id: str, pins: int) -> tuple[list[Row], Row]:
         for start in range(0, pins, BUCKET_PINS)
     ]
     last_ms, last = FIRST_MS + (pins - 1) * STEP_MS, counts[-1]
-    return counts, (organization_id, last_ms, last[1], last[4])
+    totals = (organization_id, ALL, 0, 0, pins, 0)
+    return [*counts, totals], (organization_id, last_ms, last[1], last[4])
 
 
 def _fill_sqlite(file: Path, organization_id: str, found: Iterator[Row], pins: int) -> None:
