@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import threading
 from types import SimpleNamespace
 
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 from litestar import Litestar, get
 from litestar.response import Stream
 
+from muniment.adapters.commit_folder import CommitFolder
 from muniment.entrypoints.http import streaming
 from muniment.entrypoints.http.problems import ProblemError
 from muniment.entrypoints.http.ranges import is_known, wanted_range
 from muniment.entrypoints.http.streaming import attachment, safe_media_type
-from muniment.errors import KeyUnavailableError, UsageError
+from muniment.errors import IntegrityError, KeyUnavailableError, UsageError
 from muniment.service_jobs.archives import Archives
 from muniment.tasks.downloads import Keyrings, content
 
@@ -57,6 +59,60 @@ def test_a_replaced_keyring_is_opened_anew(home):
     with pytest.raises(KeyUnavailableError):
         list(content(home.archive, keyrings, files[b"a"]))
     assert b"".join(content(home.archive, keyrings, files[b"b"])) == b"b"
+
+
+MIB = 1 << 20
+
+
+def test_a_part_of_a_large_file_is_read_where_it_lies(home, monkeypatch):
+    noise = random.Random(5).randbytes(5 * MIB + 100)  # nothing to compress
+    text = b"the same line again\n" * (3 * MIB // 20)
+    home.write(noise=noise, text=text)
+    home.run()
+    files = {file.scanned.path.rpartition(b"/")[2]: file for file in home.archive.catalog.newest()}
+    read = []
+    monkeypatch.setattr(CommitFolder, "read", counting(CommitFolder.read, read))
+    for name, data in ((b"noise", noise), (b"text", text)):
+        size = len(data)
+        for start, end in [
+            (0, 1), (0, size), (1, size), (MIB - 1, MIB + 1), (2 * MIB, 3 * MIB), (size - 1, size), (2 * MIB + 7, size),
+        ]:  # fmt: skip
+            read.clear()
+            part = content(home.archive, Keyrings(), files[name], start, end)
+            assert b"".join(part) == data[start:end]
+            if name == b"noise" and end - start < size:
+                assert sum(n for n in read if n > 100) < end - start + 3 * MIB
+    place = files[b"noise"].place
+    damage(home, place.offset + 24 + 3 * (MIB + 17) + 1000)  # in the fourth message
+    assert (
+        b"".join(content(home.archive, Keyrings(), files[b"noise"], 10, 3 * MIB))
+        == noise[10 : 3 * MIB]
+    )
+    got = []
+    with pytest.raises(IntegrityError):
+        got.extend(content(home.archive, Keyrings(), files[b"noise"], 2 * MIB + 5, 4 * MIB))
+    assert b"".join(got) == noise[2 * MIB + 5 : 3 * MIB]  # nothing that is not right
+    damage(home, place.offset + 24 + 2 * (MIB + 17) - 16)  # in the tag of the second one
+    with pytest.raises(IntegrityError):
+        list(content(home.archive, Keyrings(), files[b"noise"], 2 * MIB, 2 * MIB + 1))
+
+
+def counting(function, counts):
+    def counted(self, name, offset, size):
+        counts.append(size)
+        return function(self, name, offset, size)
+
+    return counted
+
+
+def damage(home, offset):
+    """Change a bit of the tar's byte at this offset."""
+    chunks = sorted(home.path().glob("*_??"))
+    index, within = divmod(offset, chunks[0].stat().st_size)
+    data = bytearray(chunks[index].read_bytes())
+    data[within] ^= 1
+    chunks[index].chmod(0o600)
+    chunks[index].write_bytes(data)
 
 
 def request(**headers):

@@ -191,3 +191,48 @@ def test_padding_must_be_zero_and_whole():
 
 def test_the_same_content_never_looks_the_same():
     assert streams.seal(KEY, b"hello") != streams.seal(KEY, b"hello")
+
+
+def opened_from(sealed, first, key=KEY, reads=None):
+    def read_at(offset, count):
+        if reads is not None:
+            reads.append(count)
+        return sealed[offset : offset + count]
+
+    return b"".join(streams.open_stream_from(key, read_at, len(sealed), first, what="the sample"))
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, MIB + 1, 3 * MIB, 3 * MIB + 17])
+def test_from_any_message_on_it_is_the_rest_of_the_same_stream(size):
+    sealed = streams.seal(KEY, bytes(range(256)) * (size // 256) + bytes(size % 256))
+    whole = opened(sealed)
+    messages = max(1, -(-len(whole) // MIB))
+    for first in range(messages):
+        reads = []
+        assert opened_from(sealed, first, reads=reads) == whole[first * MIB :]
+        assert sum(reads) == len(sealed) - first * (MIB + 1)  # of those before, their tags alone
+    with pytest.raises(ValueError, match="no message"):
+        opened_from(sealed, messages)
+
+
+def test_a_later_message_opens_only_behind_those_that_were_sealed_before_it():
+    sealed = streams.seal(KEY, b"a" * MIB + b"b" * MIB + b"c" * 100)
+    wire = MIB + streams.OVERHEAD_BYTES
+    head, one, two, three = (
+        sealed[:24],
+        *(sealed[24:][at : at + wire] for at in (0, wire, 2 * wire)),
+    )
+    for order, first in [
+        ((two, one, three), 1),
+        ((one, one, three), 2),
+        ((two, two, three), 2),
+    ]:
+        with pytest.raises(IntegrityError, match="the sample"):
+            opened_from(head + b"".join(order), first)
+    for place in (0, 23, 24 + wire - 16, 24 + wire, 24 + 2 * wire - 1):  # header, tag, message
+        changed = bytearray(sealed)
+        changed[place] ^= 1
+        with pytest.raises(IntegrityError, match="does not open"):
+            opened_from(bytes(changed), 1)
+    with pytest.raises(IntegrityError, match="does not open"):
+        opened_from(sealed, 1, key=OTHER)

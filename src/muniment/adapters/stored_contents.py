@@ -1,7 +1,7 @@
 """Contents in the store: the key that opens each, and its plaintext."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from msgspec import UNSET
@@ -84,11 +84,11 @@ class StoredContents:
         Raises:
             IntegrityError: It does not open, or has another size or digest than was recorded.
         """
-        place = file.place
+        place, what = file.place, _described(file)
         if place is None or key is None:
             return ()
         assert file.digest is not None
-        tar, what = self._tar(place.commit_id), f"the content of {os.fsdecode(file.scanned.path)}"
+        tar = self._tar(place.commit_id)
         if max(file.scanned.size, place.sealed_size) <= contents.SMALL_BYTES:
             member = tar.read(place.offset, place.sealed_size)
             return [
@@ -96,6 +96,32 @@ class StoredContents:
             ]
         read = tar.reader(place.offset)
         return contents.open_content(read, key, place, file.scanned.size, file.digest, what=what)
+
+    def part(self, file: ArchivedFile, key: bytes | None, start: int, end: int) -> Iterable[bytes]:
+        """Return the bytes from `start` to `end` of a file, in pieces; it is to be read before any other is asked for.
+
+        Of a compressed file, all bytes before `end` are opened; of any other, no more than the MiB that each end lies in. Every byte was
+        authenticated under the content's key; the digest of the whole is compared where all of it was opened.
+
+        Raises:
+            IntegrityError: It does not open, or has another size or digest than was recorded.
+        """
+        place, size = file.place, file.scanned.size
+        is_whole = start == 0 and end == size
+        if (
+            place is None
+            or key is None
+            or is_whole
+            or place.compression != "none"
+            or max(size, place.sealed_size) <= contents.SMALL_BYTES
+        ):
+            return _cut(self.pieces(file, key), start, end, size)
+        tar, offset = self._tar(place.commit_id), place.offset
+
+        def read_at(position: int, count: int) -> bytes:
+            return tar.read(offset + position, count)
+
+        return contents.open_part(read_at, key, place, start, end, what=_described(file))
 
     def close(self) -> None:
         """Close the files."""
@@ -113,3 +139,21 @@ class StoredContents:
             folder = self._folders[commit_id] = CommitFolder(self._commits / commit_id)
             self._tars[commit_id] = TarView(folder, read_manifest(folder))
         return self._tars[commit_id]
+
+
+def _described(file: ArchivedFile) -> str:
+    return f"the content of {os.fsdecode(file.scanned.path)}"
+
+
+def _cut(pieces: Iterable[bytes], start: int, end: int, size: int) -> Iterator[bytes]:
+    """Yield a part of a content; the last piece is held back until what follows was checked, where nothing else does."""
+    position, held = 0, b""
+    for piece in pieces:
+        if held:
+            yield held
+        held = piece[max(start - position, 0) : end - position] if position < end else b""
+        position += len(piece)
+        if position >= end and end < size:
+            break
+    if held:
+        yield held

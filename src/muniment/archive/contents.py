@@ -67,6 +67,43 @@ def open_content(
         raise IntegrityError(f"{what} has another digest than its record says")
 
 
+def open_part(
+    read_at: Callable[[int, int], bytes],
+    key: bytes,
+    place: ContentPlace,
+    start: int,
+    end: int,
+    *,
+    what: str,
+) -> Iterator[bytes]:
+    """Open the bytes from `start` to `end` of a content that is not compressed, from the message on that holds the first of them.
+
+    Each byte was authenticated under the content's key, at its place; the digest of the whole is not compared.
+
+    Args:
+        read_at: Returns so many bytes of the member (the second argument) from an offset on (the first).
+        key: The content key.
+        place: Where it lies.
+        start: The first byte.
+        end: The byte behind the last one.
+        what: What this is, for errors' messages.
+
+    Raises:
+        IntegrityError: It does not open: what was yielded before is right.
+    """
+    first, skipped = divmod(start, sealed_stream.MESSAGE_BYTES)
+    left = end - start
+    for message in sealed_stream.open_stream_from(
+        key, read_at, place.sealed_size, first, what=what
+    ):
+        piece = message[skipped : skipped + left]
+        skipped, left = 0, left - len(piece)
+        yield piece
+        if not left:
+            return
+    raise IntegrityError(f"{what} ends {left} bytes too early")
+
+
 def check_empty(member: bytes, key: bytes, *, what: str) -> None:
     """Check that a member holds nothing but padding.
 

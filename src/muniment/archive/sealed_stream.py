@@ -3,7 +3,7 @@
 The cipher does not commit to its key, so nothing opened here is to be believed before its digest was checked.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
@@ -17,6 +17,8 @@ KEY_BYTES = sodium.crypto_secretstream_xchacha20poly1305_KEYBYTES
 _MESSAGE = sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
 _FINAL = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL
 _WIRE_BYTES = MESSAGE_BYTES + OVERHEAD_BYTES
+_MAC_BYTES = 16  # at the end of a message
+_CHAINED_BYTES = 8
 _ZEROS = bytes(MESSAGE_BYTES)
 
 CONTENT_UNIT = CONTENT_LEAST = 512  # a tar block: members then need no filler
@@ -134,13 +136,50 @@ def open_stream(
         FormatError: `size` is not that of a stream, or the tags do not end with exactly one FINAL.
         IntegrityError: The stream was not sealed under this key, or was changed.
     """
-    left = size - HEADER_BYTES
-    if left < OVERHEAD_BYTES or 0 < left % _WIRE_BYTES < OVERHEAD_BYTES:
-        raise FormatError(f"{what} is not a sealed stream: {size} bytes cannot be one")
-    state = sodium.crypto_secretstream_xchacha20poly1305_state()
-    sodium.crypto_secretstream_xchacha20poly1305_init_pull(
-        state, _exactly(read, HEADER_BYTES, what), key
-    )
+    left = _messages_bytes(size, what)
+    state = _start_opening(key, _exactly(read, HEADER_BYTES, what))
+    yield from _open_messages(state, read, left, what)
+
+
+def open_stream_from(
+    key: bytes, read_at: Callable[[int, int], bytes], size: int, first: int, *, what: str
+) -> Iterator[bytes]:
+    """Open a stream from one of its messages on, without opening those before it; see `open_stream`.
+
+    Each message is sealed under a nonce made of its number and of the authentication tags of all before it. These are read,
+    16 bytes of each MiB, so whatever was moved, dropped or exchanged before still makes the message fail to open.
+
+    Args:
+        key: 32 bytes.
+        read_at: Returns so many bytes of the stream (the second argument) from an offset on (the first).
+        size: Length of the whole stream.
+        first: Number of the message, counted from 0.
+        what: What this is, for errors' messages.
+    """
+    left = _messages_bytes(size, what) - first * _WIRE_BYTES
+    if left <= 0:
+        raise ValueError(f"{what} has no message {first}")
+    header = read_at(0, HEADER_BYTES)
+    state = _start_opening(key, header)
+    position = HEADER_BYTES + first * _WIRE_BYTES
+    ends = range(HEADER_BYTES + _WIRE_BYTES, position + 1, _WIRE_BYTES)
+    _skip(state, header, [read_at(end - _MAC_BYTES, _MAC_BYTES) for end in ends])
+
+    def read(count: int) -> bytes:
+        nonlocal position
+        position += count
+        return read_at(position - count, count)
+
+    yield from _open_messages(state, read, left, what)
+
+
+def _open_messages(
+    state: sodium.crypto_secretstream_xchacha20poly1305_state,
+    read: Callable[[int], bytes],
+    left: int,
+    what: str,
+) -> Iterator[bytes]:
+    """Open the messages that the last `left` bytes of a stream are."""
     while left:
         wire = _exactly(read, min(left, _WIRE_BYTES), what)
         left -= len(wire)
@@ -156,11 +195,42 @@ def open_stream(
         yield plain
 
 
+def _messages_bytes(size: int, what: str) -> int:
+    """Return how many bytes of a stream are messages."""
+    left = size - HEADER_BYTES
+    if left < OVERHEAD_BYTES or 0 < left % _WIRE_BYTES < OVERHEAD_BYTES:
+        raise FormatError(f"{what} is not a sealed stream: {size} bytes cannot be one")
+    return left
+
+
+def _start_opening(key: bytes, header: bytes) -> sodium.crypto_secretstream_xchacha20poly1305_state:
+    state = sodium.crypto_secretstream_xchacha20poly1305_state()
+    sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
+    return state
+
+
+def _skip(
+    state: sodium.crypto_secretstream_xchacha20poly1305_state,
+    header: bytes,
+    macs: Sequence[bytes],
+) -> None:
+    """Bring a state behind the messages that have these authentication tags, none of which asks for a new key.
+
+    libsodium's state is a key of 32 bytes, then a nonce: a little-endian counter of 4 bytes, counted from 1, and the last 8 bytes of the header,
+    to which the first 8 of each tag are added (XOR): https://doc.libsodium.org/secret-key_cryptography/secretstream#algorithm
+    """
+    chained = int.from_bytes(header[-_CHAINED_BYTES:], "little")
+    for mac in macs:
+        chained ^= int.from_bytes(mac[:_CHAINED_BYTES], "little")
+    nonce = (len(macs) + 1).to_bytes(4, "little") + chained.to_bytes(_CHAINED_BYTES, "little")
+    place = slice(KEY_BYTES, KEY_BYTES + len(nonce))
+    state.statebuf[place] = nonce  # type: ignore[index]  # an array, whatever its annotation says
+
+
 def open_sealed(key: bytes, sealed: bytes, *, what: str) -> bytes:
     """Open a stream that is held in memory; see `open_stream`."""
     if HEADER_BYTES + OVERHEAD_BYTES <= len(sealed) <= HEADER_BYTES + _WIRE_BYTES:
-        state = sodium.crypto_secretstream_xchacha20poly1305_state()
-        sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, sealed[:HEADER_BYTES], key)
+        state = _start_opening(key, sealed[:HEADER_BYTES])
         try:
             plain, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(
                 state, sealed[HEADER_BYTES:], None

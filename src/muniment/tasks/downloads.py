@@ -77,8 +77,9 @@ def content(
 ) -> Iterator[bytes]:
     """Yield the content of a file, or the bytes from `start` to `end` of it.
 
-    The last piece is yielded when all was checked: whoever got as many bytes as there are got the right ones. Of a part that ends before
-    the end, every byte was authenticated under the file's key, and the digest of the whole is not compared.
+    Of a whole, the last piece is yielded when all was checked: whoever got as many bytes as there are got the right ones. Of a part, every
+    byte was authenticated under the file's key; what lies before it is not opened, unless it is compressed, and the digest of the whole is
+    not compared.
 
     Raises:
         KeyUnavailableError: Nobody here can open it, or it was erased.
@@ -88,22 +89,9 @@ def content(
     contents = StoredContents(archive.store.commits)
     try:
         end = file.scanned.size if end is None else end
-        yield from _part(contents.pieces(file, keys.key(file)), start, end, file.scanned.size)
+        yield from contents.part(file, keys.key(file), start, end)
     finally:
         contents.close()
-
-
-def _part(pieces: Iterable[bytes], start: int, end: int, size: int) -> Iterator[bytes]:
-    position, held = 0, b""
-    for piece in pieces:
-        if held:
-            yield held
-        held = piece[max(start - position, 0) : end - position] if position < end else b""
-        position += len(piece)
-        if position >= end and end < size:
-            break
-    if held:
-        yield held
 
 
 def zip_stream(archive: Archive, keyrings: Keyrings, entries: Iterable[Entry]) -> Iterator[bytes]:
