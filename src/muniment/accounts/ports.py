@@ -1,4 +1,7 @@
-"""What accounts need of a database. Every change is written together with its entry in the audit log, or not at all."""
+"""What accounts need of a database. Every change is written together with its entry in the audit log, or not at all.
+
+Where a change takes a `check`, that is called within the transaction, with what is about to be changed and cannot change any more.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -39,6 +42,13 @@ class AccountStore(Protocol):
     def members(self, organization_id: str) -> list[Member]:
         """Return the members by id."""
 
+    def member(self, organization_id: str, member_id: str) -> Member:
+        """Return a member.
+
+        Raises:
+            NotFoundError: There is no such member.
+        """
+
     def set_role(
         self, act: Act, member_id: str, role: Role, check: Callable[[Member], None] | None = None
     ) -> Member:
@@ -59,12 +69,12 @@ class AccountStore(Protocol):
             ConflictError: It is the last owner.
         """
 
-    def add_key(self, act: Act, key: ApiKey) -> None:
-        """Add a key. That of a member has the member's role, always.
+    def add_key(self, act: Act, key: ApiKey, *, maker_id: str = "") -> None:
+        """Add a key. That of a member has the member's role, always. What it brings counts against the quota of the key that made it, too.
 
         Raises:
-            NotFoundError: There is no such member.
-            ConflictError: The role is not the member's.
+            NotFoundError: There is no such member, or no such maker.
+            ConflictError: The role is not the member's; or too many keys with quotas made each other.
         """
 
     def find_key(self, key_id: str) -> ApiKey | None:
@@ -80,16 +90,29 @@ class AccountStore(Protocol):
     def keys(self, organization_id: str) -> list[ApiKey]:
         """Return the keys, newest first; those revoked or expired as well."""
 
-    def rotate_key(self, act: Act, key_id: str, new: ApiKey, *, ends_at: int) -> None:
+    def rotate_key(
+        self, act: Act, key_id: str, replaced_by: Callable[[ApiKey], ApiKey], *, ends_at: int
+    ) -> ApiKey:
         """Add a key in the place of one that goes on working until `ends_at`, seconds since 1970. The two share one quota.
+
+        Args:
+            act: The change.
+            key_id: The key that is to be replaced.
+            replaced_by: Called like a `check`; returns the key that takes the place of the one that it is given.
+            ends_at: When the old one ends.
+
+        Returns:
+            The new key.
 
         Raises:
             NotFoundError: The organisation has no such key.
             ConflictError: It is revoked, expired or used up: nothing that was ended comes back.
         """
 
-    def revoke_key(self, act: Act, key_id: str) -> None:
-        """Revoke a key at once.
+    def revoke_key(
+        self, act: Act, key_id: str, check: Callable[[ApiKey], None] | None = None
+    ) -> None:
+        """Revoke a key at once, unless `check` raises at the sight of it.
 
         Raises:
             NotFoundError: The organisation has no such key.

@@ -144,10 +144,13 @@ class Operator:
             NotFoundError: The organisation has no such key.
         """
         act = own_act(organization_id)
-        old = self._accounts.key(organization_id, key_id)
         token, new_id, digest = new_token(os.urandom)
-        new = old.successor(new_id, digest, act.at)
-        self._accounts.rotate_key(act, key_id, new, ends_at=act.at + overlap_s)
+        self._accounts.rotate_key(
+            act,
+            key_id,
+            lambda old: old.successor(new_id, digest, act.at),
+            ends_at=act.at + overlap_s,
+        )
         return token
 
     def revoke_key(self, organization_id: str, key_id: str) -> None:

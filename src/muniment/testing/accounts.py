@@ -1,6 +1,7 @@
 """The conformance suite of `AccountStore`: every adapter keeps these promises."""
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -38,6 +39,12 @@ def new_key(store: AccountStore, organization_id: str = "example", **fields: obj
     key = replace(plain, **fields)  # type: ignore[arg-type]  # whatever a check wants
     store.add_key(act(organization_id), key)
     return key
+
+
+def successor(old: ApiKey) -> ApiKey:
+    """Return a key that takes the place of another one."""
+    _token, key_id, digest = new_token(os.urandom)
+    return old.successor(key_id, digest, NOW)
 
 
 def refuses(error: type[MunimentError], function: Callable[..., object], *args: object) -> None:
@@ -95,22 +102,19 @@ def check_rotation(store: AccountStore) -> None:
     enter(store)
     old, short = new_key(store), new_key(store, expires_at=NOW + 3)
     for key, end in ((old, NOW + 60), (short, NOW + 3)):
-        _token, key_id, digest = new_token(os.urandom)
-        new = replace(key, key_id=key_id, digest=digest)
-        store.rotate_key(act(), key.key_id, new, ends_at=NOW + 60)
+        new = store.rotate_key(act(), key.key_id, successor, ends_at=NOW + 60)
         assert store.key("example", key.key_id).expires_at == end
-        assert store.key("example", key_id).is_usable_at(NOW)
+        assert store.key("example", new.key_id) == new
+        assert new.is_usable_at(NOW)
     store.revoke_key(act(at=NOW + 1), old.key_id)
     assert not store.key("example", old.key_id).is_usable_at(NOW + 1)
     used_up = new_key(store, max_uses=1)
     store.use_key(used_up, NOW)
     for ended in (old, short, used_up):  # nothing that was ended comes back
-        copy = replace(ended, key_id=new_token(os.urandom)[1])
         refuses(
             ConflictError,
-            lambda key_id, new: store.rotate_key(act(at=NOW + 4), key_id, new, ends_at=NOW + 90),
+            lambda key_id: store.rotate_key(act(at=NOW + 4), key_id, successor, ends_at=NOW + 90),
             ended.key_id,
-            copy,
         )
 
 
@@ -137,6 +141,61 @@ def check_members(store: AccountStore) -> None:
     store.remove_member(act(), "a")
     assert store.key("example", key.key_id).revoked_at == NOW
     assert [member.member_id for member in store.members("example")] == ["o"]
+    refuses(NotFoundError, store.member, "example", "a")
+    assert store.member("example", "o").role is Role.OWNER
+    actions = [(entry.action, entry.target) for entry in store.export_audit("example")]
+    assert actions[-2:] == [("key.revoked", f"key:{key.key_id}"), ("member.removed", "member:a")]
+
+
+def check_exact(store: AccountStore) -> None:
+    """What a check has seen is what is changed, whoever changes the same at once."""
+    enter(store)
+    store.add_member(act(), Member("m", "example", "M", Role.READER, NOW))
+    key = new_key(store, member_id="m", role=Role.READER)
+    roles, seen = [Role.READER, Role.AUDITOR, Role.CONTRIBUTOR, Role.ARCHIVIST, Role.ADMIN], []
+
+    def take_turn(turn: int) -> bool:
+        def is_first(member: Member) -> None:
+            if member.role is not Role.READER:
+                raise ConflictError("somebody was faster")
+            time.sleep(0.05)  # all the others come meanwhile
+            seen.append(turn)
+
+        with suppress(ConflictError):
+            store.set_role(act(), "m", roles[turn], is_first)
+            return True
+        return False
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(take_turn, (1, 2, 3, 4))) == len(seen) == 1
+        assert store.member("example", "m").role is roles[seen[0]]
+        demoted = []
+
+        def replaced_by(old: ApiKey) -> ApiKey:
+            demoted.append(threads.submit(store.set_role, act(), "m", Role.READER))
+            time.sleep(0.05)
+            return successor(old)
+
+        # A key that takes the place of another while its member is made something else is that, too.
+        new = store.rotate_key(act(), key.key_id, replaced_by, ends_at=NOW + 60)
+        demoted[0].result()
+        assert store.key("example", new.key_id).role is Role.READER
+        once = list(threads.map(lambda _: revoked_first(store, new), range(4)))
+    assert sum(once) == 1
+
+
+def revoked_first(store: AccountStore, key: ApiKey) -> bool:
+    """Revoke a key that nobody has revoked; returns whether that was so."""
+
+    def is_good(found: ApiKey) -> None:
+        if found.revoked_at is not None:
+            raise ConflictError("somebody was faster")
+        time.sleep(0.02)
+
+    with suppress(ConflictError):
+        store.revoke_key(act(), key.key_id, is_good)
+        return True
+    return False
 
 
 def check_quota(store: AccountStore) -> None:
@@ -177,8 +236,7 @@ def check_key_quota(store: AccountStore) -> None:
     assert len(granted) == 2
     assert store.key("example", key.key_id).reserved == Amount(50, 2)
     assert store.organization("example").reserved == Amount(50, 2)  # the refused left nothing
-    new = replace(key, key_id=new_token(os.urandom)[1])
-    store.rotate_key(act(), key.key_id, new, ends_at=NOW + 60)
+    new = store.rotate_key(act(), key.key_id, successor, ends_at=NOW + 60)
     store.settle("example", f"upload-{granted[0]}", Amount(20, 1))
     store.settle("example", f"upload-{granted[0]}", Amount(20, 1))
     store.settle("example", f"upload-{granted[1]}", None)
@@ -195,6 +253,36 @@ def check_key_quota(store: AccountStore) -> None:
     store.reserve("example", "b", Amount(40, 1), NOW, free.key_id)
     assert store.key("example", free.key_id).reserved == Amount(40, 1)
     assert store.organization("example").reserved == Amount(80, 2)
+
+
+def check_made_keys(store: AccountStore) -> None:
+    """What the keys bring that a key with a quota made counts against its quota as well, however many they are."""
+    enter(store)
+    maker, free = new_key(store, quota=Quota(100, None)), new_key(store)
+
+    def made_by(maker_id: str, quota: Quota) -> ApiKey:
+        key = replace(maker, key_id=new_token(os.urandom)[1], quota=quota)
+        store.add_key(act(), key, maker_id=maker_id)
+        return key
+
+    first, second = made_by(maker.key_id, Quota(80, None)), made_by(maker.key_id, Quota(100, None))
+    deep = made_by(first.key_id, Quota(None, 3))
+    other = made_by(free.key_id, Quota())
+    store.reserve("example", "a", Amount(60, 1), NOW, deep.key_id)
+    for key, held in ((deep, 60), (first, 60), (maker, 60), (second, 0), (other, 0)):
+        assert store.key("example", key.key_id).reserved.size_bytes == held
+    refuses(QuotaExceededError, store.reserve, "example", "b", Amount(21, 1), NOW, first.key_id)
+    refuses(QuotaExceededError, store.reserve, "example", "b", Amount(41, 1), NOW, second.key_id)
+    store.reserve("example", "b", Amount(200, 1), NOW, other.key_id)
+    store.settle("example", "a", Amount(50, 1))
+    assert store.key("example", maker.key_id).used == Amount(50, 1)
+    assert store.key("example", maker.key_id).reserved == Amount(0, 0)
+    store.reserve("example", "c", Amount(50, 1), NOW, second.key_id)
+    refuses(NotFoundError, made_by, "A" * 12, Quota())
+    last = deep
+    for _ in range(5):
+        last = made_by(last.key_id, Quota(1, None))
+    refuses(ConflictError, made_by, last.key_id, Quota(1, None))
 
 
 def check_audit(store: AccountStore) -> None:
@@ -220,8 +308,10 @@ CHECKS = (
     check_uses,
     check_rotation,
     check_members,
+    check_exact,
     check_quota,
     check_key_quota,
+    check_made_keys,
     check_audit,
 )
 """Every check, called with a store that is empty."""

@@ -10,7 +10,7 @@ from muniment.accounts.organizations import Act, Fields
 from muniment.accounts.permissions import Permission, Role
 from muniment.accounts.quotas import NO_LIMIT, Allowance, Amount, Quota
 from muniment.adapters.sql import audit_log
-from muniment.adapters.sql.members import found_member
+from muniment.adapters.sql.members import found_member, take_turns
 from muniment.adapters.sql.organizations import quota_fields
 from muniment.adapters.sql.statements import Row, SqlStore, Statements
 from muniment.errors import ConflictError, NotFoundError
@@ -77,7 +77,8 @@ class SqlApiKeys(SqlStore):
         """See `AccountStore.add_key`."""
         with self._writing() as statements:
             if key.member_id:
-                member = found_member(statements, act.organization_id, key.member_id, lock=True)
+                take_turns(statements, act.organization_id)
+                member = found_member(statements, act.organization_id, key.member_id)
                 if member.role is not key.role:
                     raise ConflictError(
                         f"expected the role of the member, which is {member.role}, got {key.role}"
@@ -109,17 +110,12 @@ class SqlApiKeys(SqlStore):
         return [_key(row) for row in rows]
 
     def rotate_key(
-        self,
-        act: Act,
-        key_id: str,
-        new: ApiKey,
-        *,
-        ends_at: int,
-        check: Callable[[ApiKey], None] | None = None,
-    ) -> None:
+        self, act: Act, key_id: str, replaced_by: Callable[[ApiKey], ApiKey], *, ends_at: int
+    ) -> ApiKey:
         """See `AccountStore.rotate_key`."""
         with self._writing() as statements:
-            old = _key_to_change(statements, act, key_id, check)
+            old = _key_to_change(statements, act, key_id)
+            new = replaced_by(old)
             if not old.is_usable_at(act.at):
                 raise ConflictError(f"the key {key_id} is no good any more: make a new one")
             ends_at = min(ends_at, old.expires_at or ends_at)
@@ -134,13 +130,16 @@ class SqlApiKeys(SqlStore):
             audit_log.append(statements, act, "key.rotated", f"key:{key_id}", *change)
             after = _key_fields(new) | {"replaces": key_id}
             audit_log.append(statements, act, "key.created", f"key:{new.key_id}", after=after)
+            return found_key(statements, act.organization_id, new.key_id)
 
     def revoke_key(
         self, act: Act, key_id: str, check: Callable[[ApiKey], None] | None = None
     ) -> None:
         """See `AccountStore.revoke_key`."""
         with self._writing() as statements:
-            key = _key_to_change(statements, act, key_id, check)
+            key = _key_to_change(statements, act, key_id)
+            if check is not None:
+                check(key)
             if key.revoked_at is not None:
                 return
             where = (act.organization_id, key_id)
@@ -163,15 +162,13 @@ class SqlApiKeys(SqlStore):
             )
 
 
-def _key_to_change(
-    statements: Statements, act: Act, key_id: str, check: Callable[[ApiKey], None] | None
-) -> ApiKey:
-    # The key alone is locked: what is counted for it is locked behind the organisation.
-    statements.rows(f"SELECT 1 FROM api_keys {_WHERE} {{lock}}", act.organization_id, key_id)
-    key = found_key(statements, act.organization_id, key_id)
-    if check is not None:
-        check(key)
-    return key
+def _key_to_change(statements: Statements, act: Act, key_id: str) -> ApiKey:
+    place = (act.organization_id, key_id)
+    if found_key(statements, *place).member_id:
+        take_turns(statements, act.organization_id)
+    # The key alone: what is counted for it is locked behind the organisation.
+    statements.rows(f"SELECT 1 FROM api_keys {_WHERE} {{lock}}", *place)
+    return found_key(statements, *place)
 
 
 def found_key(statements: Statements, organization_id: str, key_id: str) -> ApiKey:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from muniment.accounts.organizations import Act, Fields, Member
 from muniment.accounts.permissions import Role
 from muniment.adapters.sql import audit_log
-from muniment.adapters.sql.organizations import found_organization
 from muniment.adapters.sql.statements import Row, SqlStore, Statements
 from muniment.errors import ConflictError, NotFoundError
 
@@ -98,20 +97,25 @@ class SqlMembers(SqlStore):
 def _member_to_change(
     statements: Statements, act: Act, member_id: str, check: Callable[[Member], None] | None
 ) -> Member:
-    # Who changes members of the same organisation waits here: else two of them could each wait for the other's owner.
-    found_organization(statements, act.organization_id, lock=True)
-    member = found_member(statements, act.organization_id, member_id, lock=True)
+    take_turns(statements, act.organization_id)
+    member = found_member(statements, act.organization_id, member_id)
     if check is not None:
         check(member)
     return member
 
 
-def found_member(
-    statements: Statements, organization_id: str, member_id: str, *, lock: bool = False
-) -> Member:
+def take_turns(statements: Statements, organization_id: str) -> None:
+    """Let nobody else change members of an organisation, or add keys of theirs, until the end of the transaction.
+
+    It is the first lock that a transaction takes. Locks of rows would not do: a change of a role would miss a key that is being added, and
+    of two owners that remove each other, both could go.
+    """
+    statements.take_turns(f"members of {organization_id}")
+
+
+def found_member(statements: Statements, organization_id: str, member_id: str) -> Member:
     """Return a member within a transaction: see `AccountStore.member`."""
-    ending = " {lock}" if lock else ""
-    rows = statements.rows(f"{_MEMBER} {_WHERE}{ending}", organization_id, member_id)
+    rows = statements.rows(f"{_MEMBER} {_WHERE}", organization_id, member_id)
     if not rows:
         raise NotFoundError(f"there is no member {member_id!r}")
     return _member(rows[0])
@@ -127,7 +131,7 @@ def _check_owners(statements: Statements, act: Act, member: Member) -> None:
     if member.role is not Role.OWNER:
         return
     owners = statements.rows(
-        "SELECT member_id FROM members WHERE organization_id = ? AND role = ? {lock}",
+        "SELECT member_id FROM members WHERE organization_id = ? AND role = ? LIMIT 2",
         act.organization_id,
         Role.OWNER,
     )

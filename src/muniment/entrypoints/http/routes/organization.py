@@ -11,8 +11,9 @@ from litestar.params import Parameter
 
 from muniment.accounts.api_keys import ApiKey, new_token
 from muniment.accounts.audit import AuditEntry
+from muniment.accounts.delegation import check_rank, limited_by
 from muniment.accounts.organizations import Member, Organization
-from muniment.accounts.permissions import ROLES, Permission, Role, parse_scopes
+from muniment.accounts.permissions import Permission, Role, parse_scopes
 from muniment.accounts.principals import PermissionDeniedError, Principal
 from muniment.accounts.quotas import Amount, Quota
 from muniment.bootstrap.service import Service
@@ -25,6 +26,7 @@ from muniment.entrypoints.http.pages import (
     decode_cursor,
     page_response,
 )
+from muniment.entrypoints.http.preconditions import unchanged
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -135,6 +137,12 @@ def list_members(service: Service, principal: Principal) -> list[MemberView]:
     return [_member_view(member) for member in service.accounts.members(principal.organization_id)]
 
 
+@get("/members/{member_id:str}", opt=needs(Permission.MEMBERS_READ), sync_to_thread=True)
+def show_member(service: Service, principal: Principal, member_id: str) -> MemberView:
+    """Show a member."""
+    return _member_view(service.accounts.member(principal.organization_id, member_id))
+
+
 @post(
     "/members",
     opt=needs(Permission.MEMBERS_WRITE) | example({"name": "Ada Lovelace", "role": "archivist"}),
@@ -144,7 +152,7 @@ def add_member(
     request: HttpRequest, service: Service, principal: Principal, data: NewMember
 ) -> MemberView:
     """Add a member."""
-    _check_role(principal, data.role)
+    check_rank(_actor(service, principal), data.role)
     member = Member(
         os.urandom(8).hex(), principal.organization_id, data.name, data.role, int(time.time())
     )
@@ -161,9 +169,9 @@ def change_member(
     request: HttpRequest, service: Service, principal: Principal, member_id: str, data: NewRole
 ) -> MemberView:
     """Change what a member, and every key of theirs, may do."""
-    _check_role(principal, data.role)
-    act = act_of(request, principal)
-    member = service.accounts.set_role(act, member_id, data.role, _above_none(principal))
+    actor, act = _actor(service, principal), act_of(request, principal)
+    check_rank(actor, data.role)
+    member = service.accounts.set_role(act, member_id, data.role, _member_check(request, actor))
     return _member_view(member)
 
 
@@ -172,7 +180,8 @@ def remove_member(
     request: HttpRequest, service: Service, principal: Principal, member_id: str
 ) -> None:
     """Remove a member and revoke every key of theirs."""
-    service.accounts.remove_member(act_of(request, principal), member_id, _above_none(principal))
+    check = _member_check(request, _actor(service, principal))
+    service.accounts.remove_member(act_of(request, principal), member_id, check)
 
 
 @get("/keys", opt=needs(Permission.KEYS_READ), sync_to_thread=True)
@@ -204,8 +213,12 @@ def show_key(service: Service, principal: Principal, key_id: str) -> KeyView:
 def create_key(
     request: HttpRequest, service: Service, principal: Principal, data: NewKey
 ) -> NewKeyView:
-    """Make an API key. The answer is the only time that it is shown."""
-    _check_role(principal, data.role)
+    """Make an API key. The answer is the only time that it is shown.
+
+    It may do no more than the key that makes it, for no longer, no more often, and with no more room; what is left out of these is as that has
+    it. What it brings counts against both quotas.
+    """
+    maker = _actor(service, principal)
     token, key_id, digest = new_token(os.urandom)
     key = ApiKey(
         key_id,
@@ -220,7 +233,8 @@ def create_key(
         member_id=data.member_id,
         quota=Quota(data.quota_bytes, data.quota_files),
     )
-    service.accounts.add_key(act_of(request, principal), key)
+    key = limited_by(maker, key)
+    service.accounts.add_key(act_of(request, principal), key, maker_id=maker.key_id)
     return _new_key_view(key, token)
 
 
@@ -232,21 +246,35 @@ def create_key(
 def rotate_key(
     request: HttpRequest, service: Service, principal: Principal, key_id: str, data: Rotation
 ) -> NewKeyView:
-    """Make a key that takes the place of another, which goes on working for a while. The two share one quota."""
+    """Make a key that takes the place of another, which goes on working for a while. The two share one quota.
+
+    Whoever rotates a key holds the new one: so it may be no more than the key that asks.
+    """
     now = int(time.time())
-    old = service.accounts.key(principal.organization_id, key_id)
-    _check_role(principal, old.role)
+    actor = _actor(service, principal)
     token, new_id, digest = new_token(os.urandom)
-    new = old.successor(new_id, digest, now)
-    act = act_of(request, principal)
-    service.accounts.rotate_key(act, key_id, new, ends_at=now + data.overlap_s)
+
+    def successor(old: ApiKey) -> ApiKey:
+        new = old.successor(new_id, digest, now)
+        if limited_by(actor, new) != new:
+            raise PermissionDeniedError("this key has limits that the other one does not have")
+        return new
+
+    act, ends_at = act_of(request, principal), now + data.overlap_s
+    new = service.accounts.rotate_key(act, key_id, successor, ends_at=ends_at)
     return _new_key_view(new, token)
 
 
 @delete("/keys/{key_id:str}", opt=needs(Permission.KEYS_WRITE), sync_to_thread=True)
 def revoke_key(request: HttpRequest, service: Service, principal: Principal, key_id: str) -> None:
-    """Revoke an API key at once."""
-    service.accounts.revoke_key(act_of(request, principal), key_id)
+    """Revoke an API key at once. Admins revoke all but those of owners."""
+    actor, is_unchanged = _actor(service, principal), unchanged(request)
+
+    def check(key: ApiKey) -> None:
+        check_rank(actor, key.role)
+        is_unchanged(_key_view(key))
+
+    service.accounts.revoke_key(act_of(request, principal), key_id, check)
 
 
 @get("/audit", opt=needs(Permission.AUDIT_READ), sync_to_thread=True)
@@ -268,6 +296,7 @@ router = Router(
     route_handlers=[
         show_organization,
         list_members,
+        show_member,
         add_member,
         change_member,
         remove_member,
@@ -282,21 +311,20 @@ router = Router(
 )
 
 
-def _check_role(principal: Principal, role: Role) -> None:
-    """Check that nobody gives away more than they have.
-
-    Raises:
-        PermissionDeniedError: The role may do something that the principal may not.
-    """
-    if not ROLES[role] <= principal.permissions:
-        raise PermissionDeniedError(
-            f"this key may not make anybody {role}, nor change one: it may do less itself"
-        )
+def _actor(service: Service, principal: Principal) -> ApiKey:
+    """Return the key that a request comes with."""
+    return service.accounts.key(principal.organization_id, principal.key_id)
 
 
-def _above_none(principal: Principal) -> Callable[[Member], None]:
-    """Return what checks that nobody takes anything from a member who may do more than they do."""
-    return lambda member: _check_role(principal, member.role)
+def _member_check(request: HttpRequest, actor: ApiKey) -> Callable[[Member], None]:
+    """Return what checks that a key may change a member, who is still what the client has seen."""
+    is_unchanged = unchanged(request)
+
+    def check(member: Member) -> None:
+        check_rank(actor, member.role)
+        is_unchanged(_member_view(member))
+
+    return check
 
 
 def _organization_view(organization: Organization) -> OrganizationView:
