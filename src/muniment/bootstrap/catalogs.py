@@ -42,6 +42,7 @@ def open_home_catalog(
         open_catalog,
         shared_catalog,
     )
+    from muniment.adapters.sql.engine import RESTORE  # noqa: PLC0415  # likewise
 
     names = settings.organization_id, settings.organization_name
     if settings.catalog == "home":
@@ -49,7 +50,7 @@ def open_home_catalog(
     url = _service_database(home, settings)
     if service is not None and service.is_server:
         return shared_catalog(service, *names)
-    return open_catalog(url, *names)
+    return open_catalog(url, *names, remedy=RESTORE)
 
 
 def _service_database(home: Path, settings: ArchiveSettings) -> str:

@@ -34,11 +34,14 @@ T = TypeVar("T")
 _PAGE = 5_000
 """Rows read at once by what iterates, which bounds the memory."""
 
-_REMEDY = "the archive itself is safe: move the file away and run `muniment rebuild`"
+REBUILD = "the archive itself is safe: move the file away and run `muniment rebuild`"
 
 
 def open_catalog(
-    url_or_path: str | os.PathLike[str], organization_id: str, organization_name: str
+    url_or_path: str | os.PathLike[str],
+    organization_id: str,
+    organization_name: str,
+    remedy: str = REBUILD,
 ) -> "SqlCatalog":
     """Open an organisation's catalogue, creating database, schema and organisation where they are absent.
 
@@ -46,13 +49,14 @@ def open_catalog(
         url_or_path: A SQLAlchemy URL, or the path of a SQLite file.
         organization_id: The organisation's id, as in its manifests.
         organization_name: Its name; replaces the one stored.
+        remedy: What messages say is to be done when the database is damaged.
 
     Raises:
         UsageError: The database cannot be opened.
         FormatError: The database was written by a newer Muniment.
         IntegrityError: The file is damaged or no database.
     """
-    database = open_database(url_or_path, remedy=_REMEDY)
+    database = open_database(url_or_path, remedy=remedy)
     try:
         migrate(database)
         org_id = _enter_organization(database, organization_id, organization_name)

@@ -42,7 +42,7 @@ def _copy_rows(source: Database, org_id: int, file: Path) -> None:
     try:
         migrate(target)
         with source.transaction() as reading, target.transaction(write=True) as writing:
-            for table in metadata.sorted_tables:
+            for table in metadata.tables.values():
                 names = [column.name for column in table.columns]
                 columns, marks = ", ".join(names), ", ".join("?" * len(names))
                 select = f"SELECT {columns} FROM {table.name} WHERE org_id = ?"

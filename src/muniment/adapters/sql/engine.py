@@ -28,6 +28,9 @@ from muniment import errors
 BUSY_TIMEOUT_S = 60
 """How long a writer waits for another one. Transactions last seconds at most, so this is never a normal wait."""
 
+RESTORE = "restore the database from its backup"
+"""What is to be done when a database is damaged that nothing else knows the content of."""
+
 _NOT_ALLOWED = "42501"  # of SQL's states: the user of the database lacks a privilege
 _CONNECTIONS = 5
 _CACHE_KIB = 32 * 1024

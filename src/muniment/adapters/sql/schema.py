@@ -1,6 +1,6 @@
 """The tables as SQLAlchemy Core sees them: what the last step of `migrations.py` leaves behind.
 
-Indexes, defaults and foreign keys are stated in the migrations alone. `docs/reference/database.md` says what each column
+A table stands behind those that its rows refer to. Indexes, defaults and foreign keys are stated in the migrations alone. `docs/reference/database.md` says what each column
 means.
 """
 

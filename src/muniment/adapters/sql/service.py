@@ -20,7 +20,7 @@ from muniment.adapters.sql import (
     uploads,
     workers,
 )
-from muniment.adapters.sql.engine import Database, open_database
+from muniment.adapters.sql.engine import RESTORE, Database, open_database
 from muniment.adapters.sql.migrations import Steps, migrate
 
 SERVICE_MIGRATIONS: Steps = (
@@ -54,9 +54,6 @@ _CACHE_KIB = 8 * 1024
 
 SERVICE_VERSIONS = "service_schema_version"
 
-REMEDY = "restore the database from its backup"
-"""What is to be done when a service's database is damaged: nothing else knows what is in it."""
-
 
 def migrate_service(database: Database) -> None:
     """Bring a service's database to its newest version. On a server the organisations' catalogues are in it, too.
@@ -77,7 +74,7 @@ def open_service_database(url_or_path: str | os.PathLike[str]) -> Database:
         FormatError: The database was written by a newer Muniment.
         IntegrityError: The file is damaged or no database.
     """
-    database = open_database(url_or_path, CONNECTIONS, _CACHE_KIB, REMEDY)
+    database = open_database(url_or_path, CONNECTIONS, _CACHE_KIB, RESTORE)
     try:
         migrate_service(database)
     except BaseException:

@@ -126,7 +126,7 @@ ANSWERS: dict[str, dict[str, str]] = {
     "verify": {
         "ok": "true when commits were checked and nothing is wrong",
         "signer_compared": "false when a signature was only compared with the key in its manifest",
-        "chains": "list, one an organisation: `organization`, `commits`, and `first` and `last` of their numbers; empty with `--url`",
+        "chains": "list, one an organisation: `organization`, `commits`, and `first` and `last` of their numbers",
         "commits": "list: `commit_id`, `organization`, `ok`, `signer`, `signer_compared`, `files`, `leaves`, `contents`, `content_bytes`, `erased`, `damaged`, `timestamp`, `problems`",
     },
     "restore": {
@@ -306,6 +306,7 @@ ANSWERS: dict[str, dict[str, str]] = {
     "db check": {
         "version": "of the schema",
         "audit_entries": "by organisation: entries of its audit log, all checked",
+        "catalogs": "by organisation: `commits` and `files` in its catalogue, or null where there is none yet",
     },
     "keys list": {
         "signing_key_id": "fingerprint of the signing key in use",
