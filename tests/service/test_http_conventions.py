@@ -238,8 +238,8 @@ def test_what_failed_on_our_side_is_done_when_it_is_sent_again(call, monkeypatch
 def test_what_took_effect_is_not_done_again_though_its_answer_was_lost(call, monkeypatch):
     add_key = call.service.accounts.add_key
 
-    def add_and_fail(*arguments):
-        add_key(*arguments)
+    def add_and_fail(*arguments, **named):
+        add_key(*arguments, **named)
         raise RuntimeError
 
     with monkeypatch.context() as patch:

@@ -141,5 +141,12 @@ class AccountStore(Protocol):
     def audit(self, organization_id: str, after: int, limit: int) -> list[AuditEntry]:
         """Return entries in order, beginning behind number `after`."""
 
-    def export_audit(self, organization_id: str) -> Iterator[AuditEntry]:
-        """Return all entries in order."""
+    def audit_head(self, organization_id: str) -> tuple[int, str]:
+        """Return the number and the hash of the last entry.
+
+        Raises:
+            NotFoundError: There is no such organisation.
+        """
+
+    def export_audit(self, organization_id: str, last: int | None = None) -> Iterator[AuditEntry]:
+        """Iterate over all entries in order, up to number `last` or the one that is the last now, holding few of them at a time."""

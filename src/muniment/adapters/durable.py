@@ -1,7 +1,10 @@
 """Writing so that what was acknowledged survives a power cut: temporary name, fsync, rename, fsync of the folder."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def sync_file(path: Path | str) -> None:
@@ -43,11 +46,18 @@ def _sync(path: Path | str, flags: int) -> None:
 
 def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write or replace a whole file: afterwards it has the new content, or, after a crash, possibly still the old one."""
+    with writing_durably(path, mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing_durably(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Write or replace a whole file, as `write_durably`, with what is written to the open file in a `with` block, if that ends well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

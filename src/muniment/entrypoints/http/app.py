@@ -16,7 +16,9 @@ from muniment.entrypoints.http.gate import Gate
 from muniment.entrypoints.http.openapi import OPENAPI, description_of
 from muniment.entrypoints.http.problems import respond
 from muniment.entrypoints.http.routes import (
+    api_keys,
     archive,
+    audit,
     bundles,
     commits,
     description,
@@ -36,6 +38,8 @@ VERSION = "/v1"
 
 ROUTERS = [
     organization.router,
+    api_keys.router,
+    audit.router,
     uploads.router,
     multipart.router,
     tus.router,
@@ -83,6 +87,7 @@ def create_routes(
     app = Litestar(
         route_handlers=[
             health.router,
+            description.show_problem,
             pinning_service.router,
             Router(VERSION, route_handlers=ROUTERS),
         ],

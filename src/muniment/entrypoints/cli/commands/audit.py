@@ -1,22 +1,13 @@
 """`muniment audit`."""
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from muniment.entrypoints.cli.services import open_service
 from muniment.entrypoints.cli.session import Group, Session, pass_session
-from muniment.errors import FormatError, IntegrityError, UsageError
+from muniment.errors import UsageError
 from muniment.text import count
-
-if TYPE_CHECKING:
-    from muniment.accounts.audit import AuditEntry
-
-_LINE_BYTES_MAX = 1 << 20
 
 
 @click.group(cls=Group, name="audit", short_help="Export and check the audit log.")
@@ -40,22 +31,17 @@ def export(session: Session, organization_id: str, output: Path) -> None:
     Keep the hash where nobody who can change the log can change it: with it, `muniment audit verify` notices whatever was changed or
     cut off since.
     """
-    import msgspec  # noqa: PLC0415  # costs start-up time
-
-    from muniment.accounts.audit import FIRST  # noqa: PLC0415
-    from muniment.adapters.durable import write_durably  # noqa: PLC0415
+    from muniment.accounts.audit import write_entries  # noqa: PLC0415  # costs start-up time
+    from muniment.adapters.durable import writing_durably  # noqa: PLC0415
 
     if output.exists():
         raise UsageError(f"{output} exists already: the export goes to a new file")
-    written, last, lines = 0, FIRST, []
     with open_service(session) as service:
-        service.accounts.organization(organization_id)
-        for entry in service.accounts.export_audit(organization_id):
-            lines.append(msgspec.json.encode(entry) + b"\n")
-            written, last = written + 1, entry.hash
-    write_durably(output.absolute(), b"".join(lines), 0o600)
-    session.say(f"{count(written, 'entry', 'entries')} written to {output}. Last hash", f"  {last}")
-    session.answer({"file": str(output), "entries": written, "last_hash": last})
+        number, last = service.accounts.audit_head(organization_id)
+        with writing_durably(output.absolute(), 0o600) as file:
+            file.writelines(write_entries(service.accounts.export_audit(organization_id, number)))
+    session.say(f"{count(number, 'entry', 'entries')} written to {output}. Last hash", f"  {last}")
+    session.answer({"file": str(output), "entries": number, "last_hash": last})
 
 
 @command.command("verify", short_help="Check an audit log, of the service or exported.")
@@ -77,53 +63,27 @@ def verify(
     Each entry holds the hash of the one before. A log that was cut off at its end fits as well, unless its last hash is known: give the one
     that an earlier export printed.
     """
+    from muniment.accounts.audit import read_entries, verify_chain  # noqa: PLC0415  # costs start-up time
+
+    if exported is not None and organization_id is None:
+        with exported.open("rb") as file:
+            number, last = verify_chain(read_entries(file), known=last_hash)
+    elif organization_id is not None and exported is None:
+        number, last = _verify_stored(session, organization_id, last_hash)
+    else:
+        raise UsageError("name an organisation, or an export by --file")
+    session.say(f"{count(number, 'entry', 'entries')}, none changed. Last hash", f"  {last}")
+    session.answer({"entries": number, "last_hash": last})
+
+
+def _verify_stored(
+    session: Session, organization_id: str, last_hash: str | None
+) -> tuple[int, str]:
     from muniment.accounts.audit import verify_chain  # noqa: PLC0415  # costs start-up time
     from muniment.adapters.sql.checking import check_audit  # noqa: PLC0415
 
-    if (organization_id is None) == (exported is None):
-        raise UsageError("name an organisation, or an export by --file")
-    is_met = last_hash is None
-
-    def watched(entries: "Iterator[AuditEntry]") -> "Iterator[AuditEntry]":
-        nonlocal is_met
-        for entry in entries:
-            is_met |= entry.hash == last_hash
-            yield entry
-
-    with contextlib.ExitStack() as stack:
-        if exported is not None:
-            entries = _read(stack.enter_context(exported.open("rb")))
-        else:
-            service = stack.enter_context(open_service(session))
-            assert organization_id is not None
-            check_audit(service.database, organization_id)
-            entries = service.accounts.export_audit(organization_id)
-        number, last = verify_chain(watched(entries))
-    if not is_met:
-        raise IntegrityError(
-            "audit log: the entry with that hash is missing: the log was cut or made anew"
-        )
-    session.say(f"{count(number, 'entry', 'entries')}, none changed. Last hash", f"  {last}")
-    session.answer({"entries": number, "last_hash": last})
-    sys.stdout.flush()
-
-
-def _read(file: BinaryIO) -> "Iterator[AuditEntry]":
-    """Read an export line by line.
-
-    Raises:
-        FormatError: A line is no entry.
-    """
-    import msgspec  # noqa: PLC0415  # costs start-up time
-
-    from muniment.accounts.audit import AuditEntry  # noqa: PLC0415
-
-    number = 0
-    while line := file.readline(_LINE_BYTES_MAX + 1):
-        number += 1
-        if len(line) > _LINE_BYTES_MAX:
-            raise FormatError(f"audit log: line {number} has more than {_LINE_BYTES_MAX} bytes")
-        try:
-            yield msgspec.json.decode(line, type=AuditEntry)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise FormatError(f"audit log: line {number} is no entry: {error}") from None
+    with open_service(session) as service:
+        number, last = check_audit(service.database, organization_id)
+        if last_hash not in (None, last):
+            verify_chain(service.accounts.export_audit(organization_id, number), known=last_hash)
+    return number, last

@@ -1,4 +1,4 @@
-"""The organisation itself, its members and its API keys, and the audit log."""
+"""The organisation itself, and its members."""
 
 import os
 import time
@@ -6,36 +6,20 @@ from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
-from litestar import Response, Router, delete, get, patch, post
-from litestar.params import Parameter
+from litestar import Router, delete, get, patch, post
 
-from muniment.accounts.api_keys import ApiKey, new_token
-from muniment.accounts.audit import AuditEntry
-from muniment.accounts.delegation import check_rank, limited_by
+from muniment.accounts.api_keys import ApiKey
+from muniment.accounts.delegation import check_rank
 from muniment.accounts.organizations import Member, Organization
-from muniment.accounts.permissions import Permission, Role, parse_scopes
-from muniment.accounts.principals import PermissionDeniedError, Principal
-from muniment.accounts.quotas import Amount, Quota
+from muniment.accounts.permissions import Permission, Role
+from muniment.accounts.principals import Principal
+from muniment.accounts.quotas import Amount
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
-from muniment.entrypoints.http.openapi import example
-from muniment.entrypoints.http.pages import (
-    PAGE_DEFAULT,
-    PAGE_MAX,
-    Page,
-    decode_cursor,
-    page_response,
-)
 from muniment.entrypoints.http.preconditions import unchanged
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Seconds = Annotated[int, msgspec.Meta(ge=0, le=10**11)]
-Limit = Annotated[int, Parameter(ge=1, le=PAGE_MAX)]
-QuotaLimit = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
-_OVERLAP_DEFAULT_S = 86_400
-_OVERLAP_MAX_S = 90 * 86_400
 
 
 class AmountView(msgspec.Struct):
@@ -80,51 +64,6 @@ class NewRole(msgspec.Struct, forbid_unknown_fields=True):
     role: Role
 
 
-class KeyView(msgspec.Struct, kw_only=True):
-    """An API key, without what it opens things with."""
-
-    key_id: str
-    name: str
-    role: Role
-    scopes: list[Permission] | None
-    member_id: str
-    created_at: int
-    expires_at: int | None
-    max_uses: int | None
-    uses: int
-    last_used_at: int | None
-    revoked_at: int | None
-    quota_bytes: int | None
-    quota_files: int | None
-    used: AmountView
-    reserved: AmountView
-
-
-class NewKeyView(KeyView, kw_only=True):
-    """A new API key: the only time that `key` is shown."""
-
-    key: str
-
-
-class NewKey(msgspec.Struct, forbid_unknown_fields=True):
-    """An API key to be made: never more than the key may do that makes it."""
-
-    name: Name
-    role: Role
-    scopes: list[str] | None = None
-    expires_at: Seconds | None = None
-    max_uses: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    member_id: str = ""
-    quota_bytes: QuotaLimit | None = None
-    quota_files: QuotaLimit | None = None
-
-
-class Rotation(msgspec.Struct, forbid_unknown_fields=True):
-    """How long the old key goes on working."""
-
-    overlap_s: Annotated[int, msgspec.Meta(ge=0, le=_OVERLAP_MAX_S)] = _OVERLAP_DEFAULT_S
-
-
 @get("/organization", opt=needs(Permission.ORGANIZATION_READ), sync_to_thread=True)
 def show_organization(service: Service, principal: Principal) -> OrganizationView:
     """Show the organisation of the key."""
@@ -145,14 +84,14 @@ def show_member(service: Service, principal: Principal, member_id: str) -> Membe
 
 @post(
     "/members",
-    opt=needs(Permission.MEMBERS_WRITE) | example({"name": "Ada Lovelace", "role": "archivist"}),
+    opt=needs(Permission.MEMBERS_WRITE),
     sync_to_thread=True,
 )
 def add_member(
     request: HttpRequest, service: Service, principal: Principal, data: NewMember
 ) -> MemberView:
     """Add a member."""
-    check_rank(_actor(service, principal), data.role)
+    check_rank(actor_of(service, principal), data.role)
     member = Member(
         os.urandom(8).hex(), principal.organization_id, data.name, data.role, int(time.time())
     )
@@ -162,14 +101,14 @@ def add_member(
 
 @patch(
     "/members/{member_id:str}",
-    opt=needs(Permission.MEMBERS_WRITE) | example({"role": "reader"}),
+    opt=needs(Permission.MEMBERS_WRITE),
     sync_to_thread=True,
 )
 def change_member(
     request: HttpRequest, service: Service, principal: Principal, member_id: str, data: NewRole
 ) -> MemberView:
     """Change what a member, and every key of theirs, may do."""
-    actor, act = _actor(service, principal), act_of(request, principal)
+    actor, act = actor_of(service, principal), act_of(request, principal)
     check_rank(actor, data.role)
     member = service.accounts.set_role(act, member_id, data.role, _member_check(request, actor))
     return _member_view(member)
@@ -180,115 +119,8 @@ def remove_member(
     request: HttpRequest, service: Service, principal: Principal, member_id: str
 ) -> None:
     """Remove a member and revoke every key of theirs."""
-    check = _member_check(request, _actor(service, principal))
+    check = _member_check(request, actor_of(service, principal))
     service.accounts.remove_member(act_of(request, principal), member_id, check)
-
-
-@get("/keys", opt=needs(Permission.KEYS_READ), sync_to_thread=True)
-def list_keys(service: Service, principal: Principal) -> list[KeyView]:
-    """List the API keys, newest first; those that are no good any more as well."""
-    return [_key_view(key) for key in service.accounts.keys(principal.organization_id)]
-
-
-@get("/keys/{key_id:str}", opt=needs(Permission.KEYS_READ), sync_to_thread=True)
-def show_key(service: Service, principal: Principal, key_id: str) -> KeyView:
-    """Show an API key."""
-    return _key_view(service.accounts.key(principal.organization_id, key_id))
-
-
-@post(
-    "/keys",
-    opt=needs(Permission.KEYS_WRITE)
-    | example(
-        {
-            "name": "nightly import",
-            "role": "contributor",
-            "scopes": ["files:write"],
-            "max_uses": 1000,
-            "quota_bytes": 10_000_000_000,
-        }
-    ),
-    sync_to_thread=True,
-)
-def create_key(
-    request: HttpRequest, service: Service, principal: Principal, data: NewKey
-) -> NewKeyView:
-    """Make an API key. The answer is the only time that it is shown.
-
-    It may do no more than the key that makes it, for no longer, no more often, and with no more room; what is left out of these is as that has
-    it. What it brings counts against both quotas.
-    """
-    maker = _actor(service, principal)
-    token, key_id, digest = new_token(os.urandom)
-    key = ApiKey(
-        key_id,
-        principal.organization_id,
-        data.name,
-        data.role,
-        None if data.scopes is None else parse_scopes(data.scopes),
-        digest,
-        int(time.time()),
-        data.expires_at,
-        data.max_uses,
-        member_id=data.member_id,
-        quota=Quota(data.quota_bytes, data.quota_files),
-    )
-    key = limited_by(maker, key)
-    service.accounts.add_key(act_of(request, principal), key, maker_id=maker.key_id)
-    return _new_key_view(key, token)
-
-
-@post(
-    "/keys/{key_id:str}/rotate",
-    opt=needs(Permission.KEYS_WRITE) | example({"overlap_s": 3600}),
-    sync_to_thread=True,
-)
-def rotate_key(
-    request: HttpRequest, service: Service, principal: Principal, key_id: str, data: Rotation
-) -> NewKeyView:
-    """Make a key that takes the place of another, which goes on working for a while. The two share one quota.
-
-    Whoever rotates a key holds the new one: so it may be no more than the key that asks.
-    """
-    now = int(time.time())
-    actor = _actor(service, principal)
-    token, new_id, digest = new_token(os.urandom)
-
-    def successor(old: ApiKey) -> ApiKey:
-        new = old.successor(new_id, digest, now)
-        if limited_by(actor, new) != new:
-            raise PermissionDeniedError("this key has limits that the other one does not have")
-        return new
-
-    act, ends_at = act_of(request, principal), now + data.overlap_s
-    new = service.accounts.rotate_key(act, key_id, successor, ends_at=ends_at)
-    return _new_key_view(new, token)
-
-
-@delete("/keys/{key_id:str}", opt=needs(Permission.KEYS_WRITE), sync_to_thread=True)
-def revoke_key(request: HttpRequest, service: Service, principal: Principal, key_id: str) -> None:
-    """Revoke an API key at once. Admins revoke all but those of owners."""
-    actor, is_unchanged = _actor(service, principal), unchanged(request)
-
-    def check(key: ApiKey) -> None:
-        check_rank(actor, key.role)
-        is_unchanged(_key_view(key))
-
-    service.accounts.revoke_key(act_of(request, principal), key_id, check)
-
-
-@get("/audit", opt=needs(Permission.AUDIT_READ), sync_to_thread=True)
-def list_audit(
-    request: HttpRequest,
-    service: Service,
-    principal: Principal,
-    limit: Limit = PAGE_DEFAULT,
-    cursor: str = "",
-) -> Response[Page[AuditEntry]]:
-    """List the audit log, oldest first."""
-    (after,) = decode_cursor(cursor, tuple[int]) if cursor else (0,)
-    entries = service.accounts.audit(principal.organization_id, after, limit + 1)
-    return page_response(request, entries, limit, lambda entry: (entry.number,))
 
 
 router = Router(
@@ -300,18 +132,12 @@ router = Router(
         add_member,
         change_member,
         remove_member,
-        list_keys,
-        show_key,
-        create_key,
-        rotate_key,
-        revoke_key,
-        list_audit,
     ],
     tags=["organisation"],
 )
 
 
-def _actor(service: Service, principal: Principal) -> ApiKey:
+def actor_of(service: Service, principal: Principal) -> ApiKey:
     """Return the key that a request comes with."""
     return service.accounts.key(principal.organization_id, principal.key_id)
 
@@ -334,39 +160,16 @@ def _organization_view(organization: Organization) -> OrganizationView:
         organization.created_at,
         organization.quota.size_bytes,
         organization.quota.files,
-        _amount_view(organization.used),
-        _amount_view(organization.reserved),
+        amount_view(organization.used),
+        amount_view(organization.reserved),
         organization.pinned_bytes,
     )
 
 
-def _amount_view(amount: Amount) -> AmountView:
+def amount_view(amount: Amount) -> AmountView:
+    """Describe so many bytes in so many files."""
     return AmountView(amount.size_bytes, amount.files)
 
 
 def _member_view(member: Member) -> MemberView:
     return MemberView(member.member_id, member.name, member.role, member.created_at)
-
-
-def _key_view(key: ApiKey) -> KeyView:
-    return KeyView(
-        key_id=key.key_id,
-        name=key.name,
-        role=key.role,
-        scopes=None if key.scopes is None else sorted(key.scopes),
-        member_id=key.member_id,
-        created_at=key.created_at,
-        expires_at=key.expires_at,
-        max_uses=key.max_uses,
-        uses=key.uses,
-        last_used_at=key.last_used_at,
-        revoked_at=key.revoked_at,
-        quota_bytes=key.quota.size_bytes,
-        quota_files=key.quota.files,
-        used=_amount_view(key.used),
-        reserved=_amount_view(key.reserved),
-    )
-
-
-def _new_key_view(key: ApiKey, token: str) -> NewKeyView:
-    return NewKeyView(key=token, **msgspec.structs.asdict(_key_view(key)))
