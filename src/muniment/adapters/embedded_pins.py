@@ -6,10 +6,10 @@ nobody learns by pinning what others hold. Nothing that comes is trusted.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from muniment.adapters.block_store import EmbeddedBlockStore, locks
+from muniment.adapters.block_store import EmbeddedBlockStore, OpenStores, locks
 from muniment.adapters.retrieval import (
     FetchFailedError,
     FetchLimits,
@@ -60,6 +60,7 @@ class EmbeddedPins:
         self._allow_private = allow_private
         self._size_bytes_max = size_bytes_max
         self._limits = limits
+        self._stores = OpenStores(_LOCK_TIMEOUT_S)
 
     def pin(
         self,
@@ -99,8 +100,12 @@ class EmbeddedPins:
         with self._store(organization_id) as store:
             return store.pin_name(cid) is not None
 
-    def _store(self, organization_id: str) -> EmbeddedBlockStore:
-        return EmbeddedBlockStore(self._folder(organization_id), lock_timeout_s=_LOCK_TIMEOUT_S)
+    def close(self) -> None:
+        """Close the stores, which stay open between pins."""
+        self._stores.close()
+
+    def _store(self, organization_id: str) -> AbstractContextManager[EmbeddedBlockStore]:
+        return self._stores.use(self._folder(organization_id))
 
     @staticmethod
     @contextmanager

@@ -208,7 +208,7 @@ class Service:
     @cached_property
     def requests(self) -> SqlRequests:
         """Requests that may be sent again."""
-        return SqlRequests(self.database)
+        return SqlRequests(self.database, self.settings.lease_s)
 
     @cached_property
     def shared_rates(self) -> SqlRateCounters:
@@ -256,13 +256,11 @@ class Service:
         return UploadRoot(self.home / UPLOADS / organization_id)
 
     def close(self) -> None:
-        """Release archives and database if they are open."""
-        archives = self.__dict__.pop("archives", None)
-        if archives is not None:
-            archives.close()
-        database = self.__dict__.pop("database", None)
-        if database is not None:
-            database.close()
+        """Release archives, block stores and database if they are open."""
+        for name in ("archives", "pin_engine", "database"):
+            part = self.__dict__.pop(name, None)
+            if part is not None:
+                part.close()
 
     def _recover_uploads(self, run: Run) -> dict[str, int]:
         run.check()

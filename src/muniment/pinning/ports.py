@@ -7,7 +7,6 @@ from typing import Protocol
 from muniment.accounts.organizations import Act
 from muniment.content.cid import CID
 from muniment.errors import ExternalServiceError, UsageError
-from muniment.jobs.ports import Within
 from muniment.pinning.filters import PinFilter
 from muniment.pinning.model import NewPin, Pin, PinChange, PinTotals
 
@@ -86,10 +85,8 @@ class PinStore(Protocol):
     def is_wanted(self, organization_id: str, cid_key: bytes) -> bool:
         """Tell whether a pin wants this content, or replaces one that did and is not done yet."""
 
-    def hold(
-        self, statements: Within, organization_id: str, cid_key: bytes, size_bytes: int
-    ) -> bool:
-        """Count content against the organisation's quota within a transaction, once, until no pin wants it.
+    def hold(self, organization_id: str, cid_key: bytes, size_bytes: int) -> bool:
+        """Count content against the organisation's quota, once, until no pin wants it.
 
         Returns:
             Whether it is still wanted; if not, nothing is counted.

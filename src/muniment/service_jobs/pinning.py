@@ -107,13 +107,9 @@ class Pinning:
                 room_checked_s = self._clock()
 
         def admit(kept: Kept) -> bool:
-            hold = partial(
-                self._store.hold,
-                organization_id=organization_id,
-                cid_key=key,
-                size_bytes=kept.size_bytes,
-            )
-            return bool(run.transact("held", hold)) and self._store.is_wanted(organization_id, key)
+            run.check()
+            # No step: it may be done again, and whoever does it after the pin is gone does nothing.
+            return self._store.hold(organization_id, key, kept.size_bytes)
 
         try:
             kept = self._engine.pin(organization_id, cid, pin.wanted.origins, tell, admit)

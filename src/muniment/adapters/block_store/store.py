@@ -371,6 +371,11 @@ class EmbeddedBlockStore:
                 self._recovery().shorten_journal()
             return report
 
+    def catch_up(self) -> None:
+        """Take up what others have left behind since the store was opened, as if it were opened now; changes do so by themselves."""
+        with self._writing("taking up what was left"):
+            pass
+
     @contextmanager
     def _locked(self, what: str) -> Iterator[None]:
         if self._read_only:

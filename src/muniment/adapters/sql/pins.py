@@ -189,15 +189,14 @@ class SqlPins(SqlStore):
         with self._reading() as statements:
             return _is_wanted(statements, organization_id, cid_key)
 
-    def hold(
-        self, statements: Statements, organization_id: str, cid_key: bytes, size_bytes: int
-    ) -> bool:
+    def hold(self, organization_id: str, cid_key: bytes, size_bytes: int) -> bool:
         """See `PinStore.hold`."""
-        pin_holdings.take_turns(statements, organization_id)
-        if not _is_wanted(statements, organization_id, cid_key):
-            return False
-        pin_holdings.hold(statements, organization_id, cid_key, size_bytes)
-        return True
+        with self._writing() as statements:
+            pin_holdings.take_turns(statements, organization_id)
+            is_wanted = _is_wanted(statements, organization_id, cid_key)
+            if is_wanted:
+                pin_holdings.hold(statements, organization_id, cid_key, size_bytes)
+            return is_wanted
 
     def check_room(self, organization_id: str, size_bytes: int) -> None:
         """See `PinStore.check_room`."""
