@@ -42,6 +42,7 @@ ARGUMENTS = {
     "import_pins": [(io.BytesIO(b"x"),)],
     "resume_upload": [("upload-id", __file__)],
     "download": [],  # sends what `read_file` sends
+    "read_document": [],  # sends what `show_document` sends
     "read_file": [(FILE,)],
     "wait": [],  # sends what `show_operation` sends
 }

@@ -16,7 +16,7 @@ from muniment.archive.manifest import Manifest, Signature
 from muniment.archive.merkle import MerkleTree
 from muniment.archive.records_file import RecordsFile
 from muniment.archive.verify import OpenedCommit
-from muniment.errors import IntegrityError
+from muniment.errors import MunimentError
 from muniment.tasks.views import path_view
 
 _NONCE_BYTES = 24  # the header of a sealed stream
@@ -149,16 +149,17 @@ def file_view(
 
 def write_view(
     head: dict[str, Any], files: Iterator[dict[str, Any]], write: Callable[[str], object]
-) -> list[str]:
-    """Write head and files as one JSON object, file by file; returns what was wrong, which is in the object too."""
-    problems: list[str] = []
+) -> MunimentError | None:
+    """Write head and files as one JSON object, file by file; returns what ended it too early, which is in the object too."""
+    failure = None
     write(json.dumps(head, indent=2)[: -len("\n}")] + ',\n  "files": [')
     separator = "\n    "
     try:
         for view in files:
             write(separator + json.dumps(view))
             separator = ",\n    "
-    except IntegrityError as error:
-        problems.append(str(error))
+    except MunimentError as error:
+        failure = error
+    problems = [] if failure is None else [str(failure)]
     write('\n  ],\n  "problems": ' + json.dumps(problems) + "\n}\n")
-    return problems
+    return failure

@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from muniment.adapters.commit_folder import CommitFolder
 from muniment.archive import timestamps
 from muniment.archive.commit_source import read_whole
 from muniment.archive.manifest import (
@@ -14,6 +13,7 @@ from muniment.archive.manifest import (
     TIMESTAMP_NAME,
 )
 from muniment.archive.ots import DetachedTimestamp
+from muniment.archive.sources import CommitSource
 from muniment.errors import IntegrityError
 from muniment.text import moment
 
@@ -77,7 +77,7 @@ class TimestampCheck:
         return f"{proof}; RFC 3161 {self.tokens.detail}" if self.tokens else proof
 
 
-def read_proof(folder: CommitFolder) -> DetachedTimestamp | None:
+def read_proof(folder: CommitSource) -> DetachedTimestamp | None:
     """Return the proof beside a manifest, or None where there is none yet.
 
     Raises:
@@ -88,13 +88,13 @@ def read_proof(folder: CommitFolder) -> DetachedTimestamp | None:
     return DetachedTimestamp.parse(read_whole(folder, TIMESTAMP_NAME, PROOF_BYTES_MAX))
 
 
-def manifest_digest(folder: CommitFolder) -> bytes:
+def manifest_digest(folder: CommitSource) -> bytes:
     """Return the SHA-256 that a proof is about."""
     return hashlib.sha256(read_whole(folder, MANIFEST_NAME, MANIFEST_BYTES_MAX)).digest()
 
 
 def check_timestamp(
-    folder: CommitFolder, source: "HeaderSource | None", roots_pem: bytes | None
+    folder: CommitSource, source: "HeaderSource | None", roots_pem: bytes | None
 ) -> TimestampCheck:
     """Check the proof and the tokens beside a manifest.
 
@@ -115,7 +115,7 @@ def check_timestamp(
     return replace(check, tokens=_check_tokens(folder, roots_pem))
 
 
-def _check_tokens(folder: CommitFolder, roots_pem: bytes | None) -> TokenCheck | None:
+def _check_tokens(folder: CommitSource, roots_pem: bytes | None) -> TokenCheck | None:
     if RFC3161_NAME not in folder.names():
         return None
     if roots_pem is None:

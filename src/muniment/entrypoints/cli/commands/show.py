@@ -121,10 +121,10 @@ def _print_view(session: Session, archive: Archive, row: CommitRow) -> None:
             "timestamp": _check(archive, folder).view(),
         }
         views = file_views(folder, opened, keyring, Proofs(opened.records))
-        problems = write_view(head, views, sys.stdout.write)
-    if problems:
-        session.warn(*problems)
-        click.get_current_context().exit(IntegrityError.exit_code)
+        failure = write_view(head, views, sys.stdout.write)
+    if failure is not None:
+        session.warn(str(failure))
+        click.get_current_context().exit(failure.exit_code)
 
 
 def _show_proof(session: Session, archive: Archive, row: CommitRow, path: str) -> None:

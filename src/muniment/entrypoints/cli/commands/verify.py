@@ -48,6 +48,11 @@ from muniment.text import count, size
     metavar="ID",
     help="Check only the commits of this organisation; without it, those of every one, each with its own chain.",
 )
+@click.option(
+    "--on-service",
+    is_flag=True,
+    help="With --url: let the service read the sealed files itself, and believe it for those; saves fetching them all.",
+)
 @pass_session
 def command(
     session: Session,
@@ -56,12 +61,16 @@ def command(
     signers: tuple[str, ...],
     folders: tuple[Path, ...],
     organization_id: str | None,
+    on_service: bool,
 ) -> None:
     """Check that commits are whole, unchanged and in order: all of them, or only some.
 
     Reads every byte: files against the signed manifest, signature, Merkle tree, and the chain from commit to commit. With --deep
-    also opens every file and compares it with what was archived.
+    also opens every file and compares it with what was archived. With --url the same is done on this machine, with what the service
+    sends: it is not believed.
     """
+    if on_service:
+        raise UsageError("--on-service works only with --url")
     if folders and commits:
         raise UsageError("commits of the store and --folder exclude each other")
     if folders and organization_id is not None:
@@ -69,15 +78,25 @@ def command(
     with contextlib.ExitStack() as stack:
         # A folder from elsewhere can be checked without having an archive.
         archive = stack.enter_context(session.archive()) if deep or not folders else None
-        expected: Sequence[VerifyKey] | None = [_read_signer(signer) for signer in signers] or None
+        expected = read_signers(signers)
         progress = stack.enter_context(progress_of(session))
         run = Verification(archive, expected, progress, deep=deep)
         found = run.folders(folders) if folders else run.store(commits, organization_id)
-        findings = list(_each(session, found))
-    _finish(session, findings, run.chains, bool(folders))
+        findings = list(tell_each(session, found))
+    advice = "get another copy of it" if folders else "run `muniment repair {commits}`"
+    finish(session, findings, run.chains, advice)
 
 
-def _read_signer(text: str) -> "VerifyKey":
+def read_signers(texts: Sequence[str]) -> Sequence[VerifyKey] | None:
+    """Return the keys that are expected; None where none is named.
+
+    Raises:
+        UsageError: One is no key.
+    """
+    return [_read_signer(text) for text in texts] or None
+
+
+def _read_signer(text: str) -> VerifyKey:
     if os.path.exists(text):
         return read_verify_key(Path(text))
     try:
@@ -88,7 +107,7 @@ def _read_signer(text: str) -> "VerifyKey":
         ) from error
 
 
-def _each(session: Session, findings: Iterator[Finding]) -> Iterator[Finding]:
+def tell_each(session: Session, findings: Iterator[Finding]) -> Iterator[Finding]:
     """Tell of each commit when it is done."""
     for finding in findings:
         if finding.problems:
@@ -110,12 +129,17 @@ def _each(session: Session, findings: Iterator[Finding]) -> Iterator[Finding]:
         yield finding
 
 
-def _finish(
-    session: Session,
-    findings: list[Finding],
-    found_chains: list[CommitChain],
-    from_elsewhere: bool,
+def finish(
+    session: Session, findings: list[Finding], found_chains: list[CommitChain], advice: str
 ) -> None:
+    """Tell what was found, and end with the exit code for that.
+
+    Args:
+        session: Where it is told.
+        findings: Of each commit.
+        found_chains: The chains that were looked at.
+        advice: What to do about damaged commits; `{commits}` stands for the first of them.
+    """
     damaged = list(dict.fromkeys(finding.commit_id for finding in findings if finding.problems))
     checked = [finding for finding in findings if finding.report]
     session.answer(
@@ -133,13 +157,9 @@ def _finish(
     if len(found_chains) > 1:
         session.say(*(_chain_line(chain) for chain in found_chains))
     if damaged:
-        how = (
-            "get another copy of it"
-            if from_elsewhere
-            else f"run `muniment repair {' '.join(damaged[:5])}`"
-        )
+        what_to_do = advice.format(commits=" ".join(damaged[:5]))
         session.warn(
-            f"muniment: {count(len(damaged), 'commit')} of {len({f.commit_id for f in findings})} not as they should be: {how}"
+            f"muniment: {count(len(damaged), 'commit')} of {len({f.commit_id for f in findings})} not as they should be: {what_to_do}"
         )
         click.get_current_context().exit(IntegrityError.exit_code)
     session.say(f"{count(len(findings), 'commit')} checked: nothing is wrong.")

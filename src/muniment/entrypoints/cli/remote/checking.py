@@ -1,101 +1,82 @@
 """`muniment verify` and `ots upgrade` on a service."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from muniment.archive.catalog import CommitState, TimestampState
+from muniment.entrypoints.cli.commands.verify import finish, read_signers, tell_each
 from muniment.entrypoints.cli.progress import progress_of
 from muniment.entrypoints.cli.remote import refuse
 from muniment.entrypoints.cli.remote.archiving import OperationBar
 from muniment.entrypoints.cli.remote.connecting import commit_row, connect, find_commit
+from muniment.entrypoints.cli.remote.evidence import Evidence
+from muniment.entrypoints.cli.remote.verifying import Manner, RemoteVerification
 from muniment.entrypoints.cli.session import Session
-from muniment.errors import ExternalServiceError, IntegrityError
+from muniment.errors import ExternalServiceError, IntegrityError, NotFoundError
 from muniment.tasks.timestamp_upgrades import Upgraded
-from muniment.text import count, size
+from muniment.text import count
 
 if TYPE_CHECKING:
+    from muniment.archive.timestamps import HeaderSource
     from muniment.client import Client
     from muniment.client.archive import Commit
 
-_VIEW = (
-    "commit_id",
-    "organization",
-    "ok",
-    "signer",
-    "signer_compared",
-    "files",
-    "leaves",
-    "contents",
-    "content_bytes",
-    "erased",
-    "damaged",
-    "timestamp",
-    "problems",
-)
 
-
-def verify(session: Session, commits: tuple[str, ...], *, deep: bool, **others: object) -> None:
-    """Have the service check that commits are whole, unchanged and signed: all of them, or only some."""
-    refuse(
-        {f"--{name.removesuffix('s').removesuffix('_id')}": value for name, value in others.items()}
-    )
+def verify(
+    session: Session,
+    commits: tuple[str, ...],
+    *,
+    deep: bool,
+    signers: tuple[str, ...],
+    folders: tuple[Path, ...],
+    organization_id: str | None,
+    on_service: bool,
+) -> None:
+    """Check that commits are whole, unchanged and in order: all of them, or only some."""
+    refuse({"--folder": folders})
+    expected = read_signers(signers)
+    headers, roots_pem = _time_sources(session)
+    manner = Manner(deep, on_service, headers, roots_pem)
     with connect(session) as client, progress_of(session) as progress:
-        views = []
-        for commit in _wanted(client, commits):
-            operation = client.verify_commit(commit.commit_id, deep=deep)
-            result = client.wait(operation, progress=OperationBar(progress)).result or {}
-            views.append({name: result.get(name) for name in _VIEW})
-            session.say(*_lines(views[-1]))
-    damaged = [view for view in views if not view["ok"]]
-    session.answer(
-        {
-            "ok": bool(views) and not damaged,
-            "signer_compared": bool(views) and all(view["signer_compared"] for view in views),
-            "chains": [],
-            "commits": views,
-        }
-    )
-    if not views:
-        session.say("There are no commits yet: muniment archive FOLDER")
-    elif damaged:
-        session.warn(
-            f"muniment: {count(len(damaged), 'commit')} of {len(views)} not as they should be: tell whoever runs the service"
+        listed = [found.commit_id for found in _stored(client)]
+        wanted = {find_commit(client, name).commit_id for name in commits} or set(listed)
+        if organization_id not in (None, client.show_organization().organization_id):
+            raise NotFoundError(f"the service has no commit of organisation {organization_id!r}")
+        run = RemoteVerification(
+            client,
+            Evidence(client, expected, organization_id),
+            manner,
+            progress,
+            is_signer_known=expected is not None,
         )
-        click.get_current_context().exit(IntegrityError.exit_code)
-    else:
-        session.say(f"{count(len(views), 'commit')} checked by the service: nothing is wrong.")
+        findings = list(tell_each(session, run.findings(listed, wanted)))
+    finish(session, findings, run.chains, "tell whoever runs the service")
 
 
-def _wanted(client: "Client", names: tuple[str, ...]) -> "list[Commit]":
-    if names:
-        return [find_commit(client, name) for name in names]
-    stored = [commit for commit in client.list_commits() if commit.state == CommitState.STORED]
-    return stored[::-1]
+def _time_sources(session: Session) -> "tuple[HeaderSource | None, bytes | None]":
+    """Return what timestamps are checked with: what the settings of the archive on this machine say, if there is one."""
+    from muniment.bootstrap.archive import CONFIG  # noqa: PLC0415  # costs start-up time
+
+    if not (session.home_folder / CONFIG).is_file():
+        return None, None
+    with session.archive() as archive:
+        return archive.header_source(), archive.timestamp_roots()
 
 
-def _lines(view: dict[str, Any]) -> Iterator[str]:
-    if not view["ok"]:
-        yield f"DAMAGED  {view['commit_id']}"
-        yield from (f"         {problem}" for problem in (view["problems"] or [])[:5])
-        return
-    opened = (
-        f", {count(view['contents'], 'content')} opened ({size(view['content_bytes'])})"
-        if view["contents"]
-        else ""
-    )
-    timestamp = (view["timestamp"] or {}).get("state", "unknown")
-    yield f"ok       {view['commit_id']}  {count(view['leaves'], 'path')}{opened}; timestamp {timestamp}"
+def _stored(client: "Client") -> "list[Commit]":
+    """Return the finished commits, oldest first."""
+    return [found for found in client.list_commits() if found.state == CommitState.STORED][::-1]
 
 
 def upgrade(session: Session, commits: tuple[str, ...], *, dry_run: bool) -> None:
     """Have the service fetch what calendars have by now; it does so for all commits, and those that were named are told of."""
     with connect(session) as client, progress_of(session) as progress:
+        named = [find_commit(client, name) for name in commits] or _stored(client)
         waiting = [
-            row
-            for row in map(commit_row, _wanted(client, commits))
-            if row.timestamp is not TimestampState.COMPLETE
+            row for row in map(commit_row, named) if row.timestamp is not TimestampState.COMPLETE
         ]
         result: dict[str, Any] = {}
         if waiting and not dry_run:

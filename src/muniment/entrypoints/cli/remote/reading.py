@@ -20,7 +20,7 @@ from muniment.entrypoints.cli.remote.connecting import (
 )
 from muniment.entrypoints.cli.remote.evidence import Evidence
 from muniment.entrypoints.cli.session import Session
-from muniment.errors import IntegrityError, NotFoundError, UsageError
+from muniment.errors import NotFoundError, UsageError
 from muniment.tasks.owner_view import manifest_view, write_view
 from muniment.tasks.views import commit_view
 from muniment.text import moment, size, table
@@ -145,10 +145,10 @@ def _print_view(session: Session, client: "Client", commit: "Commit") -> None:
             "tokens": timestamp.tokens,
         },
     }
-    problems = write_view(head, _proofs(client, evidence, commit), sys.stdout.write)
-    if problems:
-        session.warn(*problems)
-        click.get_current_context().exit(IntegrityError.exit_code)
+    failure = write_view(head, _proofs(client, evidence, commit), sys.stdout.write)
+    if failure is not None:
+        session.warn(str(failure))
+        click.get_current_context().exit(failure.exit_code)
 
 
 def _proofs(client: "Client", evidence: Evidence, commit: "Commit") -> Iterator[dict[str, Any]]:
