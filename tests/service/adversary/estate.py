@@ -112,8 +112,8 @@ class Estate:
                     found[operation.path] = len(listed)
         return found
 
-    def call(self, operation, key, values, query="", **more):
-        """Ask for something as it has to be asked."""
+    def call(self, operation, key, values, query="", change=None, **more):
+        """Ask for something as it has to be asked; `change` is what else stands in its body, where that is JSON."""
         body = self.house.body_of(operation)
         headers = dict(self._tus)
         if operation.path.startswith("/v1/tus"):
@@ -134,6 +134,8 @@ class Estate:
                 data = data | {"cid": CID}
         if isinstance(data, dict) and "name" in data:
             data = data | {"name": f"of {self.organization_id}"}
+        if isinstance(data, dict):
+            data = data | (change or {})
         target = operation.target(values) + (f"?{query}" if query else "")
         return self.house.call(operation.method, target, key, data, **(headers | more))
 

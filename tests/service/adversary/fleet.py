@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import time
 from contextlib import contextmanager
 
 START_S = 60
-_READY = 0.8
+_READY, _DISTURBED = 0.8, 0.3
 
 
 class Fleet:
@@ -21,10 +22,14 @@ class Fleet:
     Attributes:
         url: Where the API is, whichever process answers there.
         kills: How many processes were killed.
+        killed: Called with the id of each process that was killed, before another takes its place.
+        log: File of what all processes say besides answering.
     """
 
     def __init__(self, home, workers, seed=1, **settings):
         self.home, self.settings, self.kills = home, settings, 0
+        self.killed = lambda process_id: None
+        self.log = home.parent / f"{home.name}.log"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -32,14 +37,14 @@ class Fleet:
         self._arguments = [("--port", str(self.port), "--workers", "0")] + [
             ("--only-work",)
         ] * workers
-        self._running = {}
+        self._running, self._ready = {}, set()
         self._chance = random.Random(seed)
 
     def __enter__(self):
         for place in range(len(self._arguments)):
             self.start(place)
         for process in self._running.values():
-            ready(process)
+            self._await(process)
         return self
 
     def __exit__(self, *_exc):
@@ -54,22 +59,24 @@ class Fleet:
             f"MUNIMENT_SERVICE_{name.upper()}": str(value) for name, value in self.settings.items()
         }
         command = [sys.executable, "-m", "muniment", "serve", *self._arguments[place]]
-        self._running[place] = subprocess.Popen(
-            [*command, "--home", str(self.home), "--json"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        with open(self.log, "a") as log:
+            self._running[place] = subprocess.Popen(
+                [*command, "--home", str(self.home), "--json"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
 
     def kill(self, place):
         """Kill a process, which can do nothing about it."""
         process = self._running[place]
         process.send_signal(signal.SIGKILL)
-        _told, errors = process.communicate()
-        assert process.returncode == -signal.SIGKILL, f"it had ended by itself: {errors[-2000:]}"
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"it had ended by itself: see {self.log}"
         self.kills += 1
+        self.killed(process.pid)
 
     def kill_any(self):
         """Kill one of the processes, and start it again."""
@@ -79,8 +86,8 @@ class Fleet:
         return self._running[place]
 
     @contextmanager
-    def dying(self, least_s, most_s):
-        """Have processes die all the time, until the block ends."""
+    def dying(self, least_s, most_s, disturb=None):
+        """Have processes die all the time, until the block ends, and now and then whatever `disturb` does to what they need."""
         over, failures = threading.Event(), []
 
         def kill_on():
@@ -88,7 +95,9 @@ class Fleet:
                 while not over.wait(self._chance.uniform(least_s, most_s)):
                     process = self.kill_any()
                     if self._chance.random() < _READY:  # else it may be killed while it begins
-                        ready(process)
+                        self._await(process)
+                    if disturb and self._chance.random() < _DISTURBED:
+                        self._survive(disturb)
             except BaseException as error:
                 failures.append(error)
 
@@ -101,8 +110,24 @@ class Fleet:
             killer.join()
         assert not failures, failures
 
-    def pids(self):
-        return {place: process.pid for place, process in self._running.items()}
+    def _survive(self, disturb):
+        """Disturb processes that have begun: each must live on."""
+        for process in self._running.values():
+            self._await(process)
+        disturb()
+        ended = [process.args for process in self._running.values() if process.poll() is not None]
+        assert not ended, f"ended for lack of what they need: {ended}"
+
+    def _await(self, process):
+        """Wait once until a process is ready."""
+        if process.pid not in self._ready:
+            ready(process)
+            self._ready.add(process.pid)
+
+    def defects(self):
+        """Return what processes said of errors that nobody foresaw."""
+        text = self.log.read_text(errors="replace")
+        return [text[at.start() :][:5000] for at in re.finditer("which is a defect in", text)]
 
     def stop(self):
         """End everything as an operator would."""
@@ -128,4 +153,5 @@ def ready(process):
         except ValueError:
             continue
     process.kill()
-    raise AssertionError(f"it does not start: {told}{process.communicate()[1][-2000:]}")
+    process.communicate()
+    raise AssertionError(f"it does not start: {told}")

@@ -1,148 +1,98 @@
-"""Processes that answer and processes that work, killed at random while clients bring, archive and pin: nothing acknowledged is lost,
-nothing is done twice, nothing is stuck, and all counts are right. On each database.
+"""Processes that answer and processes that work, killed at random while clients bring, archive, verify, pin and cancel: nothing
+acknowledged is lost, nothing is done twice, nothing is stuck, and all counts are right. On each database; PostgreSQL is killed as well.
 
-`MUNIMENT_KILLS` is how many operations the clients make.
+`MUNIMENT_KILLS` is how many operations the clients make, `MUNIMENT_KILLS_LEASE` the lease of their jobs in seconds.
 """
 
-import base64
 import hashlib
 import os
 import random
+import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 
-import httpx
 import pytest
+from tests.service.adversary.clients import PATIENCE_S, Client
 from tests.service.adversary.fleet import Fleet
 from tests.service.adversary.house import House
+from tests.service.adversary.takeovers import Takeovers, told
 
 from muniment.accounts.audit import verify_chain
 from muniment.adapters.sql.statements import Statements
 from muniment.content.cid import CID, RAW
+from muniment.errors import ExternalServiceError
 from muniment.jobs.model import JobState
+from muniment.testing.postgresql import LocalPostgres
 
 OPERATIONS = int(os.environ.get("MUNIMENT_KILLS", "150"))
-CLIENTS, WORKERS, PINS, LEASE_S = 3, 2, 12, 2
-PATIENCE_S = 120
+LEASE_S = int(os.environ.get("MUNIMENT_KILLS_LEASE", "2"))
+CLIENTS = max(3, min(12, OPERATIONS // 80))  # whose request dies may wait a minute for its answer
+WORKERS, PINS, TAKEOVER_S = 3, 12, 15
 ORGANIZATION = "example"
-_TUS = {"tus-resumable": "1.0.0"}
+ENDS = [f"operation.{state}" for state in JobState if state.is_end]
 
 
-class Client:
-    """A client that sends everything again until it knows what became of it.
+class Failing:
+    """A PostgreSQL of its own, which fails in one way or another; its counts are by the way.
 
-    Attributes:
-        brought: Digest of each file that was acknowledged, by path.
-        begun: The same of each file of which is only known that its upload had begun.
-        started: Operations that were acknowledged.
-        pinned: Pins that were acknowledged.
-        keys: Keys that were acknowledged, by whether they were revoked.
+    `thread` starts it again, and outlives it: a server ends with the thread that began it.
     """
 
-    def __init__(self, url, key, number, cids):
-        self._http = httpx.Client(
-            base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=False
-        )
-        self._chance, self._number, self._count = random.Random(number), number, 0
-        self._cids = cids
-        self.begun = {}
-        self.brought, self.started, self.pinned, self.keys = {}, set(), set(), {}
-        self.retries, self.done = 0, 0
+    def __init__(self, server, url, thread):
+        self._thread = thread
+        self._server, self._database = server, url.partition("@/")[2].partition("?")[0]
+        self._chance, self.counts = random.Random(3), Counter()
 
-    def close(self):
-        self._http.close()
+    def __call__(self):
+        way = self._chance.choice([self.kill_one_backend, self.end_connections, self.restart])
+        way()
+        self.counts[way.__name__] += 1
 
-    def run(self, operations):
-        acts = [self.bring, self.bring, self.bring_in_parts, self.archive, self.pin, self.make_key]
-        with self._http:
-            for _ in range(operations):
-                self._chance.choice(acts)()
-                self.done += 1
-
-    def bring(self):
-        path, data = self._file()
-        answer = self._ask("PUT", f"/v1/files/{path}", (201,), content=data)
-        kept = self.brought if answer is not None else self.begun
-        kept[path] = hashlib.sha256(data).hexdigest()
-
-    def bring_in_parts(self):
-        path, data = self._file()
-        name = base64.b64encode(path.encode()).decode()
-        headers = {"upload-length": str(len(data)), "upload-metadata": f"filename {name}"} | _TUS
-        answer = self._ask("POST", "/v1/tus", (201,), headers=headers)
-        if answer is None:
-            return  # it was made, and nobody knows its name: it ends by itself one day
-        where, offset = answer.headers["location"], 0
-        while offset < len(data):
-            size = self._chance.randrange(1, len(data) // 2 + 1)
-            part = {"upload-offset": str(offset), "content-type": "application/offset+octet-stream"}
-            try:
-                answer = self._http.patch(
-                    where, headers=part | _TUS, content=data[offset : offset + size]
-                )
-            except httpx.TransportError:
-                answer = None
-            if answer is None or answer.status_code != 204:
-                self.retries += 1
-                time.sleep(0.1)
-                answer = self._ask("HEAD", where, (200,), headers=_TUS)
-            offset = int(answer.headers["upload-offset"])
-        self.brought[path] = hashlib.sha256(data).hexdigest()
-
-    def archive(self):
-        answer = self._ask("POST", "/v1/archive", (202,))
-        if answer is not None:
-            self.started.add(answer.json()["operation_id"])
-
-    def pin(self):
-        name = f"pin {self._number}-{self._count}"
-        self._count += 1
-        body = {"cid": self._chance.choice(self._cids), "name": name}
-        answer = self._ask("POST", "/psa/pins", (202,), json=body)
-        if answer is not None:
-            self.pinned.add(answer.json()["requestid"])
-
-    def make_key(self):
-        answer = self._ask("POST", "/v1/keys", (201,), json={"name": "a key", "role": "reader"})
-        if answer is not None:
-            key_id = answer.json()["key_id"]
-            self.keys[key_id] = False
-            if self._chance.random() < 0.5:
-                self._ask("DELETE", f"/v1/keys/{key_id}", (204,))
-                self.keys[key_id] = True
-
-    def _file(self):
-        self._count += 1
-        size = self._chance.choice([3, 1_000, 50_000, 400_000])
-        return f"{self._number}/{self._count}.bin", self._chance.randbytes(size)
-
-    def _ask(self, method, path, wanted, headers=None, **more):
-        """Ask until there is an answer; None if it is only known that it was done."""
-        headers = {"idempotency-key": f'"{self._chance.randbytes(8).hex()}"'} | (headers or {})
-        deadline, told = time.monotonic() + PATIENCE_S, ""
+    def kill_one_backend(self):
+        """The server then ends all the others, and recovers as after a crash."""
+        told = self._server.run_sql(self._backends("pid") + " ORDER BY random() LIMIT 1")
+        with suppress(ProcessLookupError):  # it may have ended by itself
+            os.kill(int(told), signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            try:
-                answer = self._http.request(method, path, headers=headers, **more)
-            except httpx.TransportError as error:
-                told = repr(error)
-            else:
-                if answer.status_code in wanted:
-                    return answer
-                told = f"{answer.status_code} {answer.text}"
-                if answer.status_code == 409 and "took effect" in answer.text:
-                    return None
-                assert answer.status_code in (409, 423, 429, 503), f"{method} {path}: {told}"
-            self.retries += 1
             time.sleep(0.1)
-        raise AssertionError(f"{method} {path} was never answered: {told}")
+            with suppress(ExternalServiceError):
+                self._server.run_sql("SELECT 1")
+                return
+        raise AssertionError("PostgreSQL does not come back")
+
+    def end_connections(self):
+        self._server.run_sql(self._backends("pg_terminate_backend(pid)"))
+
+    def restart(self):
+        self._server.stop()
+        time.sleep(self._chance.uniform(0, 3))
+        self._thread.submit(self._server.start).result()
+
+    def _backends(self, what):
+        return f"SELECT {what} FROM pg_stat_activity WHERE datname = '{self._database}'"
 
 
-@pytest.fixture
-def house(database_url, tmp_path):
-    url = "" if database_url.startswith("sqlite") else database_url
-    house = House(tmp_path / "service", url)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.engine)])
+def house(request, tmp_path):
+    """A service over a database of its own."""
+    if request.param == "sqlite":
+        yield from _house(tmp_path, "", None)
+        return
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(LocalPostgres())
+        except ExternalServiceError as error:
+            pytest.skip(str(error))
+        url, thread = server.create_database(), running.enter_context(ThreadPoolExecutor(1))
+        yield from _house(tmp_path, url, Failing(server, url, thread))
+
+
+def _house(folder, url, failing):
+    house = House(folder / "service", url)
+    house.failing = failing
     house.add(ORGANIZATION)
     yield house
     house.close()
@@ -151,9 +101,14 @@ def house(database_url, tmp_path):
 @pytest.mark.slow
 def test_whatever_is_killed_nothing_is_lost_done_twice_or_stuck(house):
     cids, key = put_content(house.service), house.tenants.owners[ORGANIZATION]
+    takeovers = Takeovers(house.service)
     with Fleet(house.service.home, WORKERS, lease_s=LEASE_S) as fleet:
+        fleet.killed = takeovers.killed
         clients = [Client(fleet.url, key, number, cids) for number in range(CLIENTS)]
-        with fleet.dying(0.3, 2), ThreadPoolExecutor(CLIENTS) as threads:
+        with (
+            fleet.dying(0.3, 2, house.failing),
+            ThreadPoolExecutor(CLIENTS) as threads,
+        ):
             list(threads.map(lambda client: client.run(OPERATIONS // CLIENTS), clients))
         wait_until_idle(house.service)
         with closing(Client(fleet.url, key, CLIENTS, cids)) as last:
@@ -162,9 +117,20 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_stuck(house):
             wait_until_idle(house.service)
         assert fleet.kills >= 3
         assert fleet.stop() == [0] * (WORKERS + 1)
+    assert not fleet.defects()
     check_everything(house, [*clients, last])
+    tell(house, fleet, clients, takeovers.seconds())
+
+
+def tell(house, fleet, clients, waits):
+    """Say what was done, and check that others took over in time."""
+    acts = sum((Counter(client.acts) for client in clients), Counter())
     retries, unsure = sum(one.retries for one in clients), sum(len(one.begun) for one in clients)
-    print(f"{OPERATIONS} operations, {fleet.kills} kills, {retries} retries, {unsure} unsure")
+    failing = dict(house.failing.counts) if house.failing else {}
+    print(f"\n{acts.total()} operations: {dict(acts)}")
+    print(f"{fleet.kills} kills, {failing} of the database, {retries} retries, {unsure} unsure")
+    print(told(waits))
+    assert max(waits, default=0) < TAKEOVER_S
 
 
 def put_content(service):
@@ -197,17 +163,36 @@ def check_everything(house, clients):
 
     check_uploads(house, query, clients)
     jobs = {job.job_id: job for job in service.jobs.jobs(ORGANIZATION, limit=10_000)}
-    ended = Counter(job.state for job in jobs.values())
-    assert set(ended) == {JobState.SUCCEEDED}, (
-        ended,
-        [j.problem for j in jobs.values() if j.problem],
-    )
-    assert {one for client in clients for one in client.started} <= jobs.keys()
+    check_jobs(jobs, query, clients)
+    check_commits(house)
     check_pins(service, query, clients)
     check_log(service, query)
     keys = {key.key_id: key.revoked_at is not None for key in service.accounts.keys(ORGANIZATION)}
     for client in clients:
         assert client.keys.items() <= keys.items()
+
+
+def check_jobs(jobs, query, clients):
+    """Every operation ended once and well, but for those that were to end before; no attempt was made twice."""
+    assert {one for client in clients for one in client.started} <= jobs.keys()
+    cancelled = {one for client in clients for one in client.cancelled}
+    wanted = {job_id for (job_id,) in query("SELECT job_id FROM pins")}
+    for job in jobs.values():
+        may_end = job.job_id in cancelled or (job.kind == "pin" and job.job_id not in wanted)
+        good = {JobState.SUCCEEDED} | ({JobState.CANCELLED} if may_end else set())
+        assert job.state in good, job
+    happened = Counter(query("SELECT subject, kind FROM events WHERE noun = 'operation'"))
+    for job in jobs.values():
+        subject = f"operation:{job.job_id}"
+        assert sum(happened[subject, kind] for kind in ENDS) == 1, f"it ended twice: {job}"
+        assert happened[subject, "operation.started"] == job.token, f"begun twice: {job}"
+
+
+def check_commits(house):
+    """The chain of commits has no gap and no fork, and each commit is whole."""
+    archive = house.service.archives.get(ORGANIZATION)
+    commits = list(archive.catalog.commits())
+    assert sorted(commit.sequence for commit in commits) == list(range(1, len(commits) + 1))
 
 
 def check_uploads(house, query, clients):
@@ -247,9 +232,17 @@ def stored_digests(house):
 
 def check_pins(service, query, clients):
     states = dict(query("SELECT request_id, status FROM pins"))
-    for client in clients:
-        for request_id in client.pinned:
-            assert states[request_id] == "pinned"
+    assert set(states.values()) <= {"pinned"}
+    assert {one for client in clients for one in client.pinned} <= states.keys()
+    names = Counter(name for (name,) in query("SELECT name FROM pins"))
+    assert max(names.values(), default=1) == 1, "a pin was made twice"
+    batches = {one: count for client in clients for one, count in client.batches.items()}
+    cancelled = {one for client in clients for one in client.cancelled}
+    for operation_id, count in batches.items():
+        results = service.pin_batches.results(ORGANIZATION, operation_id, 0, count + 1)
+        done = [result for result in results if result.state == "done"]
+        assert len(results) == count
+        assert len(done) == count or operation_id in cancelled, results
 
 
 def check_log(service, query):
