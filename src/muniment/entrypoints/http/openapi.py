@@ -1,27 +1,57 @@
-"""The description of the API (OpenAPI 3.1): every status of every route, problems too, and examples that are run by a test."""
+"""The description of the API (OpenAPI 3.1): what routes say of themselves, and what holds for all of them."""
 
+import inspect
 from typing import Any
 
 import msgspec
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import Method
+from litestar.types.internal_types import PathParameterDefinition
 
 from muniment import __version__
 from muniment.entrypoints.http.authentication import permission_of
-from muniment.entrypoints.http.problems import KINDS, MEDIA_TYPE, Problem
+from muniment.entrypoints.http.contract.document import UNSAFE, Document, Operation, operations_of
+from muniment.entrypoints.http.contract.examples import add_examples
+from muniment.entrypoints.http.contract.problems import (
+    add_problems,
+    codes_of,
+    drop_failures,
+    shared_responses,
+)
+from muniment.entrypoints.http.contract.schemas import complete_schemas
+from muniment.entrypoints.http.problem_kinds import KINDS
 
-_EXAMPLE, _ACCEPTS, _ALSO = "example", "accepts", "also"
+_ACCEPTS, _ALSO, _FAILS, _FIELDS = "accepts", "also", "fails", "fields"
 _BYTES, _ANY = "application/octet-stream", "*/*"
-_REFERENCE = "#/components/schemas/{name}"
-_UNSAFE = ("post", "put", "patch", "delete")
+
+
+def _function_of(handler: HTTPRouteHandler) -> Any:  # noqa: ANN401  # one of any signature
+    """Return the function behind a route, out of what has it run in a thread."""
+    return getattr(handler.fn, "func", handler.fn)
+
+
+def _operation_id(
+    handler: HTTPRouteHandler, _method: Method, path: list[str | PathParameterDefinition]
+) -> str:
+    """Return a name for an operation that programs can be generated from: the handler's, within its module's."""
+    function = _function_of(handler)
+    name = f"{function.__module__.rpartition('.')[2]}_{function.__name__}"
+    if len(handler.paths) == 1:
+        return name
+    last = path[-1]
+    return f"{name}_at_{last if isinstance(last, str) else last.name}"
+
 
 OPENAPI = OpenAPIConfig(
     title="Muniment",
     version=__version__,
     description="A shared archive that can prove itself. Errors are problems (RFC 9457); their codes are stable.",
     render_plugins=[JsonRenderPlugin()],
+    operation_id_creator=_operation_id,
     components=Components(
         security_schemes={
             "key": SecurityScheme(
@@ -31,41 +61,6 @@ OPENAPI = OpenAPIConfig(
     ),
     security=[{"key": []}],
 )
-
-
-def example(body: Any = None, **parameters: str) -> dict[str, Any]:  # noqa: ANN401  # any JSON
-    """Return the option of a route that gives an example of its use.
-
-    Args:
-        body: The body, as JSON.
-        parameters: Parameters of the path and the query.
-    """
-    return {_EXAMPLE: {"body": body, "parameters": parameters}}
-
-
-def _problems() -> dict[str, Any]:
-    """Return what every route may answer with beside what it is for, by status."""
-    titles: dict[int, list[str]] = {}
-    for kind in KINDS.values():
-        titles.setdefault(kind.status, []).append(kind.title)
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        str(status): {"description": " Or: ".join(found), "content": content}
-        for status, found in sorted(titles.items())
-    }
-
-
-def description_of(app: Litestar) -> bytes:
-    """Return the description of an application as JSON."""
-    schema = app.openapi_schema.to_schema()
-    _refs, components = msgspec.json.schema_components([Problem], ref_template=_REFERENCE)
-    schema["components"].setdefault("schemas", {}).update(components)
-    options = _options_by_operation(app)
-    for path in schema["paths"].values():
-        for method, operation in path.items():
-            if method in ("get", "head", "options", *_UNSAFE):
-                _complete(method, operation, options.get(operation["operationId"], {}))
-    return msgspec.json.encode(schema)
 
 
 def accepts(media_type: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -78,34 +73,65 @@ def also_answers(media_type: str) -> dict[str, Any]:
     return {_ALSO: media_type}
 
 
-def _complete(method: str, operation: dict[str, Any], options: dict[str, Any]) -> None:
-    """Say what holds for all routes of a method."""
+def fails(*codes: str) -> dict[str, Any]:
+    """Return the option of a route that names the problems which it answers with beside those of most routes."""
+    assert all(code in KINDS for code in codes), codes
+    return {_FAILS: codes}
+
+
+def field(name: str, description: str, pattern: str, *, is_required: bool = True) -> Document:
+    """Return the description of a header field of a request, which a route reads itself."""
+    return {
+        "name": name,
+        "in": "header",
+        "required": is_required,
+        "description": description,
+        "schema": {"type": "string", "pattern": pattern},
+    }
+
+
+def takes(*fields: Document) -> dict[str, Any]:
+    """Return the option of a route that reads header fields itself."""
+    return {_FIELDS: fields}
+
+
+def description_of(app: Litestar) -> bytes:
+    """Return the description of an application as JSON."""
+    document = complete_schemas(app.openapi_schema.to_schema(), app)
+    options = _options_by_operation(app)
+    for method, _path, operation in operations_of(document):
+        _complete(method, operation, options[operation["operationId"]])
+    add_examples(document)
+    document["components"]["responses"] = shared_responses(document)
+    return msgspec.json.encode(document)
+
+
+def _complete(method: str, operation: Operation, options: dict[str, Any]) -> None:
+    """Say what the route says, and what holds for all routes of a method."""
     _correct(operation)
+    operation["summary"] = options["text"].partition("\n")[0]
+    operation["description"] = options["text"]
+    parameters = operation.setdefault("parameters", [])
+    parameters.extend(dict(one) for one in options.get(_FIELDS, ()))
     if _ACCEPTS in options:
         media_type, schema = options[_ACCEPTS]
         operation["requestBody"] = {"content": {media_type: {"schema": schema}}}
     if _ALSO in options:
         text = {"schema": {"type": "string"}}
         operation["responses"]["200"]["content"][options[_ALSO]] = text
-    known = operation["responses"].keys()
-    if not known & {"4XX", "default"}:  # else the route has errors of its own
-        problems = {name: found for name, found in _problems().items() if name not in known}
-        operation["responses"] |= problems
-    if options.get("is_public"):
+    is_public = options["is_public"]
+    codes = codes_of(method, operation, options.get(_FAILS, ()), is_public=is_public)
+    drop_failures(operation, {KINDS[code].status for code in codes})
+    add_problems(operation, codes)
+    if is_public:
         operation["security"] = []
-        for status in ("401", "403"):
-            operation["responses"].pop(status, None)
-    elif method in _UNSAFE:
-        operation.setdefault("parameters", []).extend(_UNSAFE_FIELDS)
-    if method == "get":
+    elif method in UNSAFE:
+        parameters.extend(dict(one) for one in _UNSAFE_FIELDS)
+    if method == "get" and not is_public:
         operation["responses"].setdefault("304", {"description": "What the client has is current."})
-    shown = options.get(_EXAMPLE)
-    if shown and shown["body"] is not None:
-        for content in operation.get("requestBody", {}).get("content", {}).values():
-            content["examples"] = {"example": {"value": shown["body"]}}
 
 
-def _correct(operation: dict[str, Any]) -> None:
+def _correct(operation: Operation) -> None:
     """Correct what the framework says by itself, and is not so here."""
     described = operation["responses"]
     if "$ref" not in msgspec.json.encode(described.get("400", {})).decode():
@@ -127,26 +153,20 @@ def _describe_body(response: dict[str, Any]) -> None:
         content[_ANY] = {"schema": {}}
 
 
-_UNSAFE_FIELDS = [
-    {
-        "name": "idempotency-key",
-        "in": "header",
-        "required": False,
-        "description": "A string in quotes. Sent again with the same key, a request gets the answer of the first one.",
-        "schema": {
-            "type": "string",
-            "maxLength": 257,
-            "pattern": '^("[A-Za-z0-9 ._:~-]{1,255}")?$',
-        },
-    },
-    {
-        "name": "if-match",
-        "in": "header",
-        "required": False,
-        "description": "ETag of what the client has seen: if it is another one now, nothing is changed.",
-        "schema": {"type": "string", "maxLength": 1000, "pattern": "^[ -~]*$"},
-    },
-]
+_UNSAFE_FIELDS = (
+    field(
+        "idempotency-key",
+        "A string in quotes. Sent again with the same key, a request gets the answer of the first one.",
+        '^("[A-Za-z0-9 ._:~-]{1,255}")?$',
+        is_required=False,
+    ),
+    field(
+        "if-match",
+        "ETag of what the client has seen: if it is another one now, nothing is changed.",
+        "^[ -~]{0,1000}$",
+        is_required=False,
+    ),
+)
 
 
 def _options_by_operation(app: Litestar) -> dict[str, dict[str, Any]]:
@@ -155,7 +175,8 @@ def _options_by_operation(app: Litestar) -> dict[str, dict[str, Any]]:
         for handler in getattr(route, "route_handlers", []):
             if "permission" not in getattr(handler, "opt", {}):
                 continue
-            options = handler.opt | {"is_public": permission_of(handler) is None}
+            text = inspect.cleandoc(_function_of(handler).__doc__)
+            options = handler.opt | {"is_public": permission_of(handler) is None, "text": text}
             operations = (app.openapi_schema.paths or {}).get(route.path_format)
             for method in handler.http_methods:
                 operation = getattr(operations, str(method).lower(), None)

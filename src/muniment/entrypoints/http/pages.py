@@ -6,8 +6,8 @@ between neither hide others nor show them twice.
 
 import base64
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
-from urllib.parse import urlencode
+from typing import Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from litestar import Response
@@ -82,8 +82,7 @@ def linked_page(
     if last is None:
         return Response(Page(items))
     cursor = encode_cursor(*last)
-    query: list[tuple[str, Any]] = [
-        (name, value) for name, value in request.query_params.multi_items() if name != "cursor"
-    ]
+    asked = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = [(name, value) for name, value in asked if name != "cursor"]
     address = f"{request.url.path}?{urlencode([*query, ('cursor', cursor)])}"
     return Response(Page(items, cursor), headers={"link": f'<{address}>; rel="next"'})

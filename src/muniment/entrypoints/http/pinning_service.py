@@ -16,7 +16,8 @@ from muniment.accounts.principals import Principal
 from muniment.bootstrap.service import Service
 from muniment.content import multiaddr
 from muniment.entrypoints.http.authentication import needs
-from muniment.entrypoints.http.problems import KINDS, FieldProblem, Problem, problem_of
+from muniment.entrypoints.http.problem_kinds import KINDS
+from muniment.entrypoints.http.problems import FieldProblem, Problem, problem_of
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.errors import UsageError
 from muniment.pinning.filters import CIDS, END_MS, Match, PinFilter, meta_of

@@ -5,7 +5,6 @@ An object of another organisation and one that does not exist give the same prob
 
 import errno
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,64 +16,13 @@ from muniment.accounts.events import EventsGoneError
 from muniment.accounts.principals import AuthenticationError, PermissionDeniedError
 from muniment.accounts.quotas import QuotaExceededError
 from muniment.adapters.sql.engine import DatabaseFullError, DatabaseUnavailableError
+from muniment.entrypoints.http.problem_kinds import KINDS, TYPE_PATH
 from muniment.uploads.digests import ChecksumError
 from muniment.uploads.ports import BusyUploadError, PathExistsError, StorageFullError
 
 _log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of problem.
-
-    Attributes:
-        code: Its stable name.
-        status: The HTTP status that it comes with.
-        title: What it is, in one sentence that is the same for every occurrence.
-    """
-
-    code: str
-    status: int
-    title: str
-
-
-KINDS = {
-    kind.code: kind
-    for kind in (
-        Kind("bad-request", 400, "The request makes no sense as given."),
-        Kind("invalid-fields", 400, "Some fields of the request are not valid."),
-        Kind("unauthenticated", 401, "The API key is missing or not valid."),
-        Kind("forbidden", 403, "This key may not do that."),
-        Kind("not-found", 404, "There is nothing by that name."),
-        Kind("method-not-allowed", 405, "This resource does not have that method."),
-        Kind("not-acceptable", 406, "There is no representation that the client accepts."),
-        Kind("request-timeout", 408, "The request took too long to arrive."),
-        Kind("conflict", 409, "The state of things does not allow this now."),
-        Kind("pending", 409, "The answer is not known yet."),
-        Kind("gone", 410, "It was there, and is no more."),
-        Kind("length-required", 411, "The request does not say how long its body is."),
-        Kind("precondition-failed", 412, "It was changed since it was read."),
-        Kind("too-large", 413, "The request is larger than what is accepted."),
-        Kind("quota-exceeded", 413, "There is no room left in the quota."),
-        Kind("uri-too-long", 414, "The address is longer than what is accepted."),
-        Kind("unsupported-media-type", 415, "The body has a type that is not understood here."),
-        Kind("range-not-satisfiable", 416, "The range lies outside of what there is."),
-        Kind("idempotency-mismatch", 422, "This Idempotency-Key came with another request before."),
-        Kind("checksum-mismatch", 422, "What arrived is not what was announced."),
-        Kind("locked", 423, "Another request is working on it."),
-        Kind("too-many-requests", 429, "There were too many requests."),
-        Kind("headers-too-large", 431, "The header fields are larger than what is accepted."),
-        Kind("chunk-mismatch", 460, "The chunk that arrived is not what was announced."),
-        Kind("internal", 500, "The service failed; this is a defect."),
-        Kind("damaged", 500, "What is stored is damaged or missing."),
-        Kind("upstream-failed", 502, "A service that this one depends on failed."),
-        Kind("unavailable", 503, "The service cannot do this now."),
-        Kind("storage-full", 507, "The disk of the service is full."),
-    )
-}
-"""All kinds by code."""
 
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (AuthenticationError, "unauthenticated"),
@@ -144,7 +92,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
     """The body of an answer with an error status.
 
     Attributes:
-        type: A URI for the kind.
+        type: Where the service says what the kind is, and what to do about it.
         title: What kind it is.
         status: The HTTP status.
         detail: What happened, and what to do next.
@@ -193,7 +141,7 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
     if kind.code == "unauthenticated":
         headers = headers | {"www-authenticate": 'Bearer realm="muniment"'}
     title = kind.title
-    type_ = f"urn:muniment:problem:{kind.code}"
+    type_ = TYPE_PATH + kind.code
     return Problem(type_, title, kind.status, detail, kind.code, errors=fields), headers
 
 

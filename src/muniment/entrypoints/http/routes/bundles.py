@@ -16,6 +16,7 @@ from muniment.archive.catalog import ArchivedFile
 from muniment.archive.restore import select
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
+from muniment.entrypoints.http.openapi import fails
 from muniment.entrypoints.http.paths import Paths, decoded
 from muniment.entrypoints.http.problems import ProblemError
 from muniment.entrypoints.http.requests import HttpRequest, act_of
@@ -65,7 +66,12 @@ class Restoration(Selection, forbid_unknown_fields=True):
     format: BundleFormat = BundleFormat.ZIP
 
 
-@post("/restore", opt=needs(Permission.FILES_READ), status_code=200, media_type=_ANY)
+@post(
+    "/restore",
+    opt=needs(Permission.FILES_READ) | fails("not-found"),
+    status_code=200,
+    media_type=_ANY,
+)
 async def restore(
     request: HttpRequest, service: Service, principal: Principal, data: Restoration
 ) -> Stream:
@@ -82,7 +88,12 @@ async def restore(
     return await stream(pieces, headers, media_type=media_type)
 
 
-@post("/proofs", opt=needs(Permission.ARCHIVE_READ), status_code=200, media_type=_ANY)
+@post(
+    "/proofs",
+    opt=needs(Permission.ARCHIVE_READ) | fails("not-found"),
+    status_code=200,
+    media_type=_ANY,
+)
 async def prove_files(service: Service, principal: Principal, data: Selection) -> Stream:
     """Prove that the commits hold many files: one JSON object a line (JSON lines), commit after commit, each file as its own `/proof` shows it.
 

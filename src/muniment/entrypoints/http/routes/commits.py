@@ -20,6 +20,7 @@ from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.bootstrap.archive import Archive
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
+from muniment.entrypoints.http.openapi import fails
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -157,7 +158,11 @@ async def get_document(
     return await stream(pieces, headers, media_type=document.media_type, status_code=status_code)
 
 
-@get("/commits/{commit_id:str}/timestamp", opt=needs(Permission.ARCHIVE_READ), sync_to_thread=True)
+@get(
+    "/commits/{commit_id:str}/timestamp",
+    opt=needs(Permission.ARCHIVE_READ) | fails("upstream-failed"),
+    sync_to_thread=True,
+)
 def show_timestamp(service: Service, principal: Principal, commit_id: str) -> TimestampView:
     """Check a commit's timestamp, and say what it proves."""
     row = find_commit(service, principal, commit_id)

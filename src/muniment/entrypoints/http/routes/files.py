@@ -14,6 +14,7 @@ from muniment.adapters.sql.catalog import SqlCatalog
 from muniment.archive.catalog import ArchivedFile, Kind
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
+from muniment.entrypoints.http.openapi import fails, field, takes
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -35,6 +36,12 @@ from muniment.tasks.proofs import prove
 _NS = 1_000_000_000
 _ANY = "*/*"
 _DIGEST = "^(blake3:[0-9a-f]{64})?$"
+_RANGE = field(
+    "range",
+    "One range of bytes (RFC 9110, section 14.2).",
+    "^bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})$",
+    is_required=False,
+)
 
 Limit = Annotated[int, Parameter(ge=1, le=PAGE_MAX)]
 Leaf = Annotated[int, Parameter(ge=0, le=2**40)]
@@ -66,7 +73,7 @@ class FileView(PathView):
     address: str | None
 
 
-@get("/files", opt=needs(Permission.FILES_LIST), sync_to_thread=True)
+@get("/files", opt=needs(Permission.FILES_LIST) | fails("not-found"), sync_to_thread=True)
 def list_files(
     request: HttpRequest,
     service: Service,
@@ -120,7 +127,7 @@ def show_file(service: Service, principal: Principal, commit_id: str, leaf: Leaf
 
 @get(
     "/commits/{commit_id:str}/files/{leaf:int}/content",
-    opt=needs(Permission.FILES_READ),
+    opt=needs(Permission.FILES_READ) | fails("gone", "range-not-satisfiable") | takes(_RANGE),
     media_type=_ANY,
     responses={
         206: ResponseSpec(bytes, description="The range that was asked for", media_type=_ANY),

@@ -12,7 +12,7 @@ from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.intake import bring, in_thread
 from muniment.entrypoints.http.multipart_stream import FilePart, MultipartStream, boundary_of
-from muniment.entrypoints.http.openapi import accepts
+from muniment.entrypoints.http.openapi import accepts, fails
 from muniment.entrypoints.http.problems import Problem, ProblemError, problem_of
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.entrypoints.http.routes.uploads import (
@@ -58,7 +58,9 @@ class ReceivedFiles(msgspec.Struct):
 
 @post(
     ["/uploads", "/upload"],
-    opt=needs(Permission.FILES_WRITE) | accepts("multipart/form-data", _FORM),
+    opt=needs(Permission.FILES_WRITE)
+    | accepts("multipart/form-data", _FORM)
+    | fails("length-required"),
     request_max_body_size=None,  # every file has the limit of uploads, and the quota
     responses={
         _MULTI_STATUS: ResponseSpec(

@@ -17,7 +17,7 @@ from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
-from muniment.entrypoints.http.openapi import example
+from muniment.entrypoints.http.openapi import accepts
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -47,7 +47,6 @@ from muniment.pinning.model import (
 _BATCH_BODY_BYTES = 32 << 20
 _IMPORT_BYTES = 1 << 30
 _IN_MEMORY_BYTES = 1 << 20
-_EXAMPLE_CID = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
 
 Limit = Annotated[int, Parameter(ge=1, le=PAGE_MAX)]
 Text = Annotated[str, msgspec.Meta(max_length=NAME_CHARS)]
@@ -152,7 +151,7 @@ def list_pins(
 
 @post(
     "/pins",
-    opt=needs(Permission.PINS_WRITE) | example({"cid": _EXAMPLE_CID, "name": "A file"}),
+    opt=needs(Permission.PINS_WRITE),
     status_code=202,
     sync_to_thread=True,
 )
@@ -195,8 +194,7 @@ def list_groups(
 
 @post(
     "/pins/batch",
-    opt=needs(Permission.PINS_WRITE)
-    | example({"items": [{"action": "pin", "cid": _EXAMPLE_CID, "tags": ["example"]}]}),
+    opt=needs(Permission.PINS_WRITE),
     request_max_body_size=_BATCH_BODY_BYTES,
     status_code=202,
     sync_to_thread=True,
@@ -228,7 +226,7 @@ def list_batch_items(
 
 @post(
     "/pins/import",
-    opt=needs(Permission.PINS_WRITE),
+    opt=needs(Permission.PINS_WRITE) | accepts(ListFormat.JSON_LINES.media_type),
     request_max_body_size=None,  # a list has a limit of its own
     status_code=202,
 )

@@ -26,7 +26,7 @@ from muniment.accounts.principals import Principal
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import PUBLIC, needs
 from muniment.entrypoints.http.intake import bring, in_thread
-from muniment.entrypoints.http.openapi import accepts
+from muniment.entrypoints.http.openapi import accepts, fails, field, takes
 from muniment.entrypoints.http.problems import ProblemError, respond
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.entrypoints.http.routes.uploads import length_of, new_upload, sender_of
@@ -41,6 +41,26 @@ _ALGORITHMS = {"sha1": "sha", "sha256": "sha-256", "sha512": "sha-512", "md5": "
 _MEDIA_TYPE = "application/offset+octet-stream"
 _TUS = {"tus-resumable": VERSION}
 _DIGITS_MAX = 18
+_NUMBER = "^[0-9]{1,18}$"
+_VERSION_FIELD = field("tus-resumable", "The version of the protocol.", r"^1\.0\.0$")
+_LENGTH_FIELD = field("upload-length", "Bytes of the file.", _NUMBER)
+_OFFSET_FIELD = field("upload-offset", "How many bytes of it are there already.", _NUMBER)
+_METADATA_FIELD = field(
+    "upload-metadata",
+    "Its path as `path`, `relativePath`, `filename` or `name`, and `sha256`; each with its value in base64.",
+    "^[ -~]{0,8192}$",
+    is_required=False,
+)
+_CHECKSUM_FIELD = field(
+    "upload-checksum",
+    "Algorithm and digest of this chunk in base64, as in `sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=`.",
+    "^(sha1|sha256|sha512|md5) [A-Za-z0-9+/=]{1,128}$",
+    is_required=False,
+)
+_METHOD_FIELD = field(
+    "x-http-method-override", "The method that is meant.", "^(PATCH|HEAD|DELETE)$"
+)
+_ENDED = fails("gone")
 _GONE = (UploadState.CANCELLED, UploadState.DELETING, UploadState.DELETED)
 
 
@@ -64,7 +84,14 @@ def describe(service: Service) -> Response[None]:
     )
 
 
-@post("/", opt=needs(Permission.FILES_WRITE) | accepts(_MEDIA_TYPE), request_max_body_size=None)
+@post(
+    "/",
+    opt=needs(Permission.FILES_WRITE)
+    | accepts(_MEDIA_TYPE)
+    | takes(_VERSION_FIELD, _LENGTH_FIELD, _METADATA_FIELD)
+    | fails("length-required", "chunk-mismatch"),
+    request_max_body_size=None,
+)
 async def create(request: HttpRequest, service: Service, principal: Principal) -> Response[None]:
     """Begin an upload of `Upload-Length` bytes, maybe with the first of them."""
     _check_version(request)
@@ -96,7 +123,7 @@ async def create(request: HttpRequest, service: Service, principal: Principal) -
     return _answer(201, _progress(upload, offset) | {"location": location})
 
 
-@head("/{upload_id:str}", opt=needs(Permission.FILES_WRITE))
+@head("/{upload_id:str}", opt=needs(Permission.FILES_WRITE) | takes(_VERSION_FIELD) | _ENDED)
 async def show(
     request: HttpRequest, service: Service, principal: Principal, upload_id: str
 ) -> Response[None]:
@@ -112,7 +139,10 @@ async def show(
 
 @patch(
     "/{upload_id:str}",
-    opt=needs(Permission.FILES_WRITE) | accepts(_MEDIA_TYPE),
+    opt=needs(Permission.FILES_WRITE)
+    | accepts(_MEDIA_TYPE)
+    | takes(_VERSION_FIELD, _OFFSET_FIELD, _CHECKSUM_FIELD)
+    | fails("gone", "locked", "length-required", "chunk-mismatch"),
     request_max_body_size=None,
     status_code=204,
 )
@@ -139,7 +169,7 @@ async def append(
     return _answer(204, _progress(upload, offset))
 
 
-@delete("/{upload_id:str}", opt=needs(Permission.FILES_WRITE))
+@delete("/{upload_id:str}", opt=needs(Permission.FILES_WRITE) | takes(_VERSION_FIELD) | _ENDED)
 async def terminate(
     request: HttpRequest, service: Service, principal: Principal, upload_id: str
 ) -> Response[None]:
@@ -152,7 +182,10 @@ async def terminate(
 
 @post(
     "/{upload_id:str}",
-    opt=needs(Permission.FILES_WRITE),
+    opt=needs(Permission.FILES_WRITE)
+    | accepts(_MEDIA_TYPE)
+    | takes(_METHOD_FIELD, _VERSION_FIELD, _OFFSET_FIELD | {"required": False}, _CHECKSUM_FIELD)
+    | fails("gone", "locked", "length-required", "chunk-mismatch", "method-not-allowed"),
     request_max_body_size=None,
     status_code=204,
 )
