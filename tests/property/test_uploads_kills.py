@@ -110,7 +110,7 @@ class World:
         held = [row for row in rows if row.state in (UploadState.RECEIVED, UploadState.ARCHIVED)]
         waiting = [row for row in rows if row.state is UploadState.RECEIVING]
         assert all(row.is_resumable for row in waiting)
-        assert not [r for r in rows if r.state in (UploadState.MOVING, UploadState.DELETING)]
+        assert not [r for r in rows if r.state is UploadState.DELETING]
         organization = self.accounts.organization("example")
         assert organization.used == Amount(sum(row.size_bytes for row in held), len(held))
         assert organization.reserved == Amount(sum(r.size_bytes for r in waiting), len(waiting))
@@ -137,11 +137,11 @@ def new(path, size_bytes, **fields):
     )
 
 
-def put(path, data, announced):
+def put(path, data, announced, *, is_small=False):
     """A whole file in one request; the announced size may be wrong."""
 
     def operate(world, receiver):
-        upload = new(path, announced)
+        upload = new(path, announced, is_small=is_small)
         file = receiver.begin(upload, is_exact=announced % 2 == 0)
         try:
             file.write([data])
@@ -192,8 +192,13 @@ def remove(number):
 names = st.sampled_from([b"a", b"a/b", b"A", b"a/b/c", b"x" * 300, b"\xff", b"../a", b"day"])
 contents = st.binary(max_size=700)
 operations = st.one_of(
-    st.builds(lambda path, data: put(path, data, len(data)), names, contents),
-    st.builds(put, names, contents, st.integers(0, 800)),
+    st.builds(
+        lambda path, data, is_small: put(path, data, len(data), is_small=is_small),
+        names,
+        contents,
+        st.booleans(),
+    ),
+    st.builds(put, names, contents, st.integers(0, 800), is_small=st.booleans()),
     st.builds(part, names, contents),
     st.builds(remove, st.integers(0, 20)),
 )
@@ -223,7 +228,13 @@ def test_any_kill_leaves_what_was_acknowledged_and_nothing_else(history):
 
 @pytest.mark.engine
 def test_a_kill_at_every_step_on_postgresql(postgres):
-    operations = [put(b"a", b"1" * 100, 100), part(b"b/c", b"2" * 50), remove(0), remove(1)]
+    operations = [
+        put(b"a", b"1" * 100, 100),
+        put(b"s", b"1", 1, is_small=True),
+        part(b"b/c", b"2" * 50),
+        remove(0),
+        remove(1),
+    ]
     url = postgres.create_database()
     try:
         history = [(calls, one) for calls in range(0, 36, 3) for one in operations]

@@ -87,7 +87,7 @@ def test_a_file_is_placed_where_its_path_says_and_nowhere_else(path):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         files = UploadFiles(root / "incoming", root / "uploads")
-        upload = Upload("example", "1", path, 3, 0, 0, "", state=UploadState.MOVING, place=place)
+        upload = Upload("example", "1", path, 3, 0, 0, "", state=UploadState.RECEIVED, place=place)
         file = files.create(upload, is_exact=True)
         file.write([b"abc"])
         file.finish()

@@ -210,6 +210,64 @@ def test_slow_and_broken_senders_leave_nothing_and_harm_nobody(server):
     server.check({kept["upload_id"]: kept["sha256"]})
 
 
+def send_again(server, path, data, headers):
+    """Send an upload until the one that was sent before counts as given up; returns the last answer."""
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("PUT", f"/v1/files/{path}", data, server.headers | headers)
+            answer = connection.getresponse()
+            view = json.loads(answer.read())
+        if answer.status != 409:
+            return answer, view
+        assert "still runs" in view["detail"]
+        assert answer.headers["Retry-After"] == "1"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("database", ["", pytest.param("postgresql", marks=pytest.mark.engine)])
+def test_what_a_kill_cut_off_is_sent_again_with_its_idempotency_key(tmp_path, request, database):
+    if database:
+        database = request.getfixturevalue("postgres").create_database()
+    key, data = {"Idempotency-Key": '"one"'}, NOISE * 2
+    with Server(tmp_path / "service", database, lease_s=2) as server:
+        head = (
+            "PUT /v1/files/a HTTP/1.1",
+            f"Content-Length: {len(data)}",
+            'Idempotency-Key: "one"',
+        )
+        with server.open(*head) as peer:
+            peer.sendall(data[:MIB])
+            with server.service() as service:
+                while not (waiting := list(service.receiver.store.unfinished())):
+                    time.sleep(0.01)
+                assert service.accounts.organization("example").reserved == Amount(len(data), 1)
+            server.kill()
+        server.start()
+        answer, view = send_again(server, "a", data, key)
+        assert answer.status == 201
+        assert view["upload_id"] != waiting[0].upload_id
+        again, same = send_again(server, "a", data, key)
+        assert (again.headers["Idempotency-Replayed"], same) == ("true", view)
+    server.check({view["upload_id"]: hashlib.sha256(data).hexdigest()})
+    if database:
+        request.getfixturevalue("postgres").drop_database(database)
+
+
+def test_a_long_upload_keeps_its_idempotency_key(tmp_path):
+    with Server(tmp_path / "service", lease_s=1) as server:
+        head = ("PUT /v1/files/a HTTP/1.1", "Content-Length: 5", 'Idempotency-Key: "one"')
+        with server.open(*head) as peer:
+            for number in range(5):
+                peer.sendall(b"%d" % number)
+                time.sleep(0.5)  # longer than a lease, all together
+                if number == 3:
+                    with server.open(*head) as other:
+                        other.sendall(b"01234")
+                        assert other.recv(100).startswith(b"HTTP/1.1 409 ")
+            assert peer.recv(100).startswith(b"HTTP/1.1 201 ")
+
+
 def test_a_full_disk_answers_507_and_loses_nothing(tmp_path):
     server = Server(tmp_path / "service")
     server.limit_bytes = (

@@ -16,9 +16,6 @@ from muniment.errors import ConflictError, UsageError
 KEPT_S = 86_400
 """Seconds that an answer is kept."""
 
-LEASE_S = 60
-"""Seconds after which a request that neither ended nor changed anything counts as given up."""
-
 ANSWER_BYTES_MAX = 64 * 1024
 _LENGTH_MAX = 255
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')  # RFC 8941, section 3.3.3
@@ -74,16 +71,25 @@ Within = Any
 
 
 class RequestStore(Protocol):
-    """What idempotency needs of a database."""
+    """What idempotency needs of a database.
+
+    Attributes:
+        lease_s: Seconds after which a request that neither ended, nor changed anything, nor was renewed counts as given up.
+    """
+
+    lease_s: float
 
     def begin(self, key: RequestKey, fingerprint: bytes, token: str) -> Found:
         """Enter a request, or find what became of the one with its key."""
 
     def marker(self, key: RequestKey, token: str) -> Callable[[Within], None]:
-        """Return what each transaction of the request has to call, so that it is known that it took effect.
+        """Return what each transaction of the request that changes something for good has to call, so that it is known that it took effect.
 
         It raises `LostRequestError` where the request was given up.
         """
+
+    def renew(self, key: RequestKey, token: str) -> None:
+        """Note that the request goes on, if it was not given up."""
 
     def finish(self, key: RequestKey, token: str, answer: bytes) -> None:
         """Keep the answer."""

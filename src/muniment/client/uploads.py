@@ -34,7 +34,7 @@ class Upload(msgspec.Struct, frozen=True):
     Attributes:
         path: The path that it was given; bytes that are no UTF-8 are shown as U+FFFD.
         path_bytes: The same, percent-encoded, byte for byte.
-        state: `receiving`, `moving`, `received`, `archived` or `cancelled`.
+        state: `receiving`, `received`, `archived` or `cancelled`.
         sha256: Digest of the content, hexadecimal; empty until it is known.
         created_at: Seconds since 1970.
         expires_at: Until when it may be finished.

@@ -26,7 +26,9 @@ SERVICE_SETTINGS = (
         0,
     ),
     Setting(
-        "lease_s", 9, "Seconds after which the jobs of a worker that fell silent are taken over."
+        "lease_s",
+        9,
+        "Seconds after which the jobs of a worker that fell silent are taken over, and what a process that did was asked may be asked again.",
     ),
     Setting("upload_bytes", 1024 * GIB, "Bytes of one uploaded file at most."),
     Setting("body_bytes", 4 * MIB, "Bytes of any other request's body at most."),

@@ -44,6 +44,9 @@ EVERYTHING = Selection()
 class UploadStore(Protocol):
     """What is known of uploads."""
 
+    def check_room(self, upload: Upload, *, is_new_path: bool = False) -> None:
+        """Check that there is room for an upload now, which is not reserved; see `begin`."""
+
     def begin(self, upload: Upload, *, is_new_path: bool = False) -> None:
         """Enter an upload and reserve its room, both or neither.
 
@@ -73,34 +76,40 @@ class UploadStore(Protocol):
     ) -> list[Upload]:
         """Return uploads, newest first, beginning behind the one of this creation time and id."""
 
-    def move(
-        self,
-        upload: Upload,
-        sha256: str,
-        day: bytes,
-        *,
-        is_new_path: bool = False,
-        first_number: int = 1,
+    def receive(
+        self, act: Act, upload: Upload, sha256: str, day: bytes, *, is_new_path: bool = False
     ) -> Upload:
-        """Note that everything arrived, and give the file a place below `day` that no other file ever had.
+        """Note that everything arrived, give the file a place below `day` that no other file ever had, and count it as used.
+
+        A small upload is entered by this; of any other, the reservation is settled.
 
         Args:
+            act: On whose behalf.
             upload: The upload, with the size that it has.
             sha256: Its digest.
             day: The folder.
             is_new_path: As for `begin`.
-            first_number: The lowest number that its name may get.
 
         Raises:
+            QuotaExceededError: There is no room for a small one.
             ConflictError: It was given up meanwhile, or its path needs a folder where a file is, or the other way round.
             PathExistsError: There is one of that path.
         """
 
-    def finish(self, act: Act, upload: Upload) -> Upload:
-        """Note that the file is in its place, and settle its reservation. Doing so twice changes nothing."""
+    def move(self, upload: Upload, first_number: int) -> Upload:
+        """Give a received upload another place below the same folder, whose name has at least this number.
 
-    def cancel(self, act: Act, upload: Upload) -> None:
+        Raises:
+            ConflictError: Its path needs a folder where a file is, or the other way round.
+        """
+
+    def cancel(self, act: Act, upload: Upload, *, is_wanted: bool = True) -> None:
         """Note that the upload is given up, and give its room back.
+
+        Args:
+            act: On whose behalf.
+            upload: The upload.
+            is_wanted: Whether somebody asked for that, and it did not only go wrong.
 
         Raises:
             ConflictError: It is over already.
@@ -117,7 +126,7 @@ class UploadStore(Protocol):
         """Note that a file that was to be removed is."""
 
     def unfinished(self) -> Iterable[Upload]:
-        """Return the uploads of all organisations that are being received, moved or removed."""
+        """Return the uploads of all organisations that are being received or removed."""
 
     def mark_archived(self, act: Act, commit_id: str, places: Iterable[bytes]) -> int:
         """Note that a commit holds the files of these places; returns how many uploads that were."""

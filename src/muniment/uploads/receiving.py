@@ -1,10 +1,11 @@
 """Receiving files: what has to happen, in which order, so that an acknowledged file is there and any other leaves nothing.
 
-1. A file of the upload's own is made and locked, room on the disk and in the quota is reserved, and the upload entered.
+1. A file of the upload's own is made and locked, and room on the disk taken. The upload is entered, and its room in the quota reserved; of a
+   small one, it is only checked that there is room.
 2. The bytes arrive in the file, and are made durable.
-3. The upload gets its place; from now on it will be finished, even by whoever comes after a crash.
-4. The file moves to its place.
-5. The reservation is settled and the audit log written: only then is the file acknowledged.
+3. In one transaction the upload gets its place, is counted, and told of in the audit log. From now on it is received: whoever comes after
+   a crash goes on here.
+4. The file moves to its place: only then is it acknowledged.
 
 Whoever has the file locked is its receiver. A lock ends with the process that holds it, so whoever gets the lock knows that
 nobody receives any more.
@@ -71,7 +72,10 @@ class Receiver:
         folder = self._folders.of(upload.organization_id)
         file = folder.create(upload, is_exact=is_exact)
         try:
-            self.store.begin(upload, is_new_path=is_new_path)
+            if upload.is_small:
+                self.store.check_room(upload, is_new_path=is_new_path)
+            else:
+                self.store.begin(upload, is_new_path=is_new_path)
         except BaseException:
             folder.remove(upload)
             file.close()
@@ -126,6 +130,7 @@ class Receiver:
             ChecksumError: They are not those that were announced; the upload is given up.
             ConflictError: Its place is needed for a folder, or the upload was given up meanwhile.
             PathExistsError: Another one of that path arrived first.
+            QuotaExceededError: There is no room for it any more.
         """
         sha256 = file.finish()
         if file.size_bytes != upload.size_bytes or upload.sha256 not in ("", sha256):
@@ -134,7 +139,7 @@ class Receiver:
                 f"expected {upload.size_bytes} bytes with SHA-256 {upload.sha256 or 'of any value'}, got {file.size_bytes} with {sha256}"
             )
         day = self._day(act.at)
-        return self._settle(act, self.store.move(upload, sha256, day, is_new_path=is_new_path))
+        return self._place(self.store.receive(act, upload, sha256, day, is_new_path=is_new_path))
 
     def finish_shorter(self, act: Act, upload: Upload, file: Incoming) -> Upload:
         """Acknowledge an upload that has at most the bytes for which room was reserved."""
@@ -152,8 +157,14 @@ class Receiver:
 
     def give_up(self, act: Act, upload: Upload) -> None:
         """Give an upload up that went wrong, unless it is over already."""
+        folder = self._folders.of(upload.organization_id)
+        if upload.is_small:
+            if self._known(upload.organization_id, upload.upload_id) is None:
+                folder.remove(upload)
+            return
         with contextlib.suppress(ConflictError):
-            self.cancel(act, upload)
+            self.store.cancel(act, upload, is_wanted=False)
+            folder.remove(upload)
 
     def remove(self, act: Act, upload: Upload) -> None:
         """Give an upload up that has not arrived, or delete the file of one that is not archived yet.
@@ -174,30 +185,18 @@ class Receiver:
         done = 0
         for upload in self.store.unfinished():
             act = act_for(upload.organization_id)
-            if upload.state is UploadState.MOVING:
-                done += self._finish_move(act, upload)
-            elif upload.state is UploadState.DELETING:
+            if upload.state is UploadState.DELETING:
                 self._delete(upload)
                 done += 1
             elif not upload.is_resumable or act.at >= upload.expires_at:
                 done += self._give_up_abandoned(act, upload)
             else:
                 done += self._complete_abandoned(act, upload)
-        for organization_id in self._folders.organizations():
-            self._sweep(organization_id)
-        return done
+        return done + sum(map(self._sweep, self._folders.organizations()))
 
     def _check_receiving(self, upload: Upload) -> None:
         if self.store.get(upload.organization_id, upload.upload_id).is_over:
             raise ConflictError(f"the upload {upload.upload_id} is over already")
-
-    def _finish_move(self, act: Act, upload: Upload) -> int:
-        try:
-            self._settle(act, upload)
-        except (MissingDataError, OSError):  # the others are not to wait for this one
-            _log.exception("the upload %s cannot be moved to its place", upload.upload_id)
-            return 0
-        return 1
 
     def _complete(self, act: Act, upload: Upload) -> bool:
         """Finish an upload whose bytes are all there; tell whether nobody else does, or has."""
@@ -232,20 +231,31 @@ class Receiver:
             file.close()
         return 1
 
-    def _sweep(self, organization_id: str) -> None:
-        """Remove files that arrive for no upload."""
-        folder = self._folders.of(organization_id)
+    def _sweep(self, organization_id: str) -> int:
+        """Move files to their places that are still where they arrived, and remove those of no upload; returns how many were moved."""
+        folder, placed = self._folders.of(organization_id), 0
         for upload_id in list(folder.arriving()):
             try:
                 file = folder.open(upload_id)
             except (BusyUploadError, MissingDataError):
                 continue
-            try:  # asked while nobody else can have it: whoever makes one enters it before letting go
-                upload = self._known(organization_id, upload_id)
-                if upload is None or upload.state is UploadState.CANCELLED:
-                    folder.remove(upload or _nameless(organization_id, upload_id))
-            finally:
-                file.close()
+            with contextlib.closing(file):  # asked while nobody else can have it
+                placed += self._sweep_one(organization_id, upload_id)
+        return placed
+
+    def _sweep_one(self, organization_id: str, upload_id: str) -> int:
+        upload = self._known(organization_id, upload_id)
+        if upload is None or upload.state in (UploadState.CANCELLED, UploadState.ARCHIVED):
+            gone = upload or _nameless(organization_id, upload_id)
+            self._folders.of(organization_id).remove(gone)
+        elif upload.state is UploadState.RECEIVED:
+            try:
+                self._place(upload)
+            except (MunimentError, OSError):  # the others are not to wait for this one
+                _log.exception("the upload %s cannot be moved to its place", upload_id)
+            else:
+                return 1
+        return 0
 
     def _known(self, organization_id: str, upload_id: str) -> Upload | None:
         try:
@@ -253,18 +263,23 @@ class Receiver:
         except NotFoundError:
             return None
 
-    def _settle(self, act: Act, upload: Upload) -> Upload:
+    def _place(self, upload: Upload) -> Upload:
+        """Move a received file to its place, or to the next one where something else lies there."""
         folder = self._folders.of(upload.organization_id)
         for number in range(2, _PLACES_TRIED_MAX):
             try:
                 folder.place(upload)
-                break
-            except (
-                PlaceTakenError
-            ):  # a file system on which two names are one, or a file of somebody else's
-                day = upload.place.partition(b"/")[0]
-                upload = self.store.move(upload, upload.sha256, day, first_number=number)
-        return self.store.finish(act, upload)
+            except PlaceTakenError:
+                # A file system on which two names are one, or a file of somebody else's.
+                upload = self.store.move(upload, number)
+            except MissingDataError:
+                now = self.store.get(upload.organization_id, upload.upload_id)
+                if now.state is UploadState.RECEIVED:
+                    raise
+                raise ConflictError(f"the upload {upload.upload_id} was deleted") from None
+            else:
+                return upload
+        raise ConflictError(f"there is no place for the upload {upload.upload_id}")
 
     def _delete(self, upload: Upload) -> None:
         self._folders.of(upload.organization_id).remove(upload)

@@ -9,6 +9,9 @@ from muniment.errors import UsageError
 NAME_BYTES_MAX = 255
 """The longest name that file systems take."""
 
+SMALL_BYTES = 1 << 20
+"""Uploads of up to this many bytes, in one request, are small."""
+
 PATH_BYTES_MAX = 2_048
 PATH_DEPTH_MAX = 64
 _DIGEST_LETTERS = 12
@@ -18,8 +21,7 @@ class UploadState(StrEnum):
     """How far an upload has come."""
 
     RECEIVING = "receiving"
-    MOVING = "moving"  # all is there and durable; whoever finds it so moves it into place
-    RECEIVED = "received"
+    RECEIVED = "received"  # all is there and durable; whoever finds its file still where it arrived moves it to its place
     ARCHIVED = "archived"
     CANCELLED = "cancelled"
     DELETING = "deleting"  # decided; whoever finds it so removes the file
@@ -44,6 +46,7 @@ class Upload:
         is_resumable: Whether it may arrive in several requests; one that may not is over when its only request is.
         metadata: What the client wants to have told again, as it sent it.
         key_id: The API key that it counts for; empty for none.
+        is_small: Whether it is entered only when it is received, at once: it takes so little that nothing is reserved for it before.
     """
 
     organization_id: str
@@ -59,6 +62,7 @@ class Upload:
     is_resumable: bool = False
     metadata: str = ""
     key_id: str = ""
+    is_small: bool = False
 
     @property
     def is_over(self) -> bool:

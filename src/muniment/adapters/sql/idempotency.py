@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from muniment.accounts.idempotency import (
     KEPT_S,
-    LEASE_S,
     Found,
     LostRequestError,
     RequestKey,
     Standing,
 )
+from muniment.adapters.sql.engine import Database
 from muniment.adapters.sql.statements import Row, SqlStore, Statements
 
 TABLES = (
@@ -28,6 +28,8 @@ TABLES = (
     "CREATE INDEX idempotency_keys_by_end ON idempotency_keys (expires_at)",
 )
 
+LEASE_S = 9.0
+
 _US = 1_000_000
 _PRUNED_AT_ONCE = 1_000
 _INSERT = """INSERT INTO idempotency_keys
@@ -39,6 +41,7 @@ _FIND = f"""SELECT fingerprint, lease_until, applied, answer, expires_at FROM id
 _TAKE_OVER = f"""UPDATE idempotency_keys
     SET fingerprint = ?, token = ?, lease_until = ?, expires_at = ?, applied = 0, answer = NULL {_WHERE}"""  # noqa: S608
 _APPLY = f"UPDATE idempotency_keys SET applied = 1 {_WHERE} AND token = ?"  # noqa: S608
+_RENEW = f"UPDATE idempotency_keys SET lease_until = ? {_WHERE} AND token = ?"  # noqa: S608
 _FINISH = f"UPDATE idempotency_keys SET answer = ? {_WHERE} AND token = ?"  # noqa: S608
 _GIVE_UP = f"DELETE FROM idempotency_keys {_WHERE} AND token = ? AND applied = 0"  # noqa: S608
 _END_LEASE = f"UPDATE idempotency_keys SET lease_until = 0 {_WHERE} AND token = ?"  # noqa: S608
@@ -51,12 +54,17 @@ _PRUNE = """DELETE FROM idempotency_keys WHERE (organization_id, key_id, idempot
 class SqlRequests(SqlStore):
     """See `RequestStore`."""
 
+    def __init__(self, database: Database, lease_s: float = LEASE_S) -> None:
+        super().__init__(database)
+        self.lease_s = lease_s
+        self._lease_us = round(lease_s * _US)
+
     def begin(self, key: RequestKey, fingerprint: bytes, token: str) -> Found:
         """See `RequestStore.begin`."""
         place = (key.organization_id, key.key_id, key.key)
         with self._writing() as statements:
             now = statements.now()
-            ends = (now + LEASE_S * _US, now + KEPT_S * _US)
+            ends = (now + self._lease_us, now + KEPT_S * _US)
             if statements.run(_INSERT, *place, fingerprint, token, *ends):
                 return Found(Standing.FIRST, token)
             rows = statements.rows(_FIND, *place)
@@ -77,6 +85,12 @@ class SqlRequests(SqlStore):
                 raise LostRequestError("the request took too long, and another one took its place")
 
         return mark
+
+    def renew(self, key: RequestKey, token: str) -> None:
+        """See `RequestStore.renew`."""
+        place = (key.organization_id, key.key_id, key.key)
+        with self._writing(is_for_good=False) as statements:
+            statements.run(_RENEW, statements.now() + self._lease_us, *place, token)
 
     def finish(self, key: RequestKey, token: str, answer: bytes) -> None:
         """See `RequestStore.finish`."""

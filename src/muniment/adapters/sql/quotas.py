@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from muniment.accounts.quotas import NOTHING, Allowance, Amount, check_room
 from muniment.adapters.sql.api_keys import allowances_of
@@ -55,10 +55,7 @@ def reserve(
     key_id: str,
 ) -> None:
     """Reserve room within a transaction: see `AccountStore.reserve`."""
-    # The row is locked: two uploads never both get the last free byte, neither of the organisation nor of a key of it.
-    found = found_organization(statements, organization_id, lock=True)
-    allowances = allowances_of(statements, organization_id, key_id) if key_id else {}
-    check_room(amount, Allowance("organisation", found.quota, found.held), *allowances.values())
+    allowances = check(statements, organization_id, amount, key_id, lock=True)
     statements.run(
         "INSERT INTO reservations (organization_id, reservation_id, size_bytes, files, expires_at, key_id)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -70,6 +67,43 @@ def reserve(
         key_id,
     )
     _count(statements, organization_id, allowances, reserved=amount)
+
+
+def use(statements: Statements, organization_id: str, amount: Amount, key_id: str) -> None:
+    """Count within a transaction what is there now and had no room reserved before.
+
+    Raises:
+        QuotaExceededError: There is no room for it.
+    """
+    allowances = check(statements, organization_id, amount, key_id, lock=True)
+    _count(statements, organization_id, allowances, used=amount)
+
+
+def check(
+    statements: Statements,
+    organization_id: str,
+    amount: Amount,
+    key_id: str,
+    *,
+    lock: bool = False,
+) -> Mapping[str, Allowance]:
+    """Check within a transaction that there is room; returns the allowances of the key by their ids.
+
+    Args:
+        statements: The transaction.
+        organization_id: Whose room it is.
+        amount: For what.
+        key_id: The key that brings it; empty for none.
+        lock: Whether nobody else may take it before the transaction ends: two uploads never both get the last free byte, neither of the
+            organisation nor of a key of it.
+
+    Raises:
+        QuotaExceededError: There is none.
+    """
+    found = found_organization(statements, organization_id, lock=lock)
+    allowances = allowances_of(statements, organization_id, key_id) if key_id else {}
+    check_room(amount, Allowance("organisation", found.quota, found.held), *allowances.values())
+    return allowances
 
 
 def settle(

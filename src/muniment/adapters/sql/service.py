@@ -44,6 +44,7 @@ SERVICE_MIGRATIONS: Steps = (
     pin_holdings.TABLES,
     api_keys.MAKERS,
     pin_counts.TOTALS,
+    uploads.PLACED_AT_ONCE,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

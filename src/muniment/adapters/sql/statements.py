@@ -27,7 +27,7 @@ WRITTEN = 5_000
 with_every_write: "ContextVar[tuple[Database, Callable[[Statements], None]] | None]" = ContextVar(
     "with_every_write", default=None
 )
-"""What has to be called in each transaction that this context writes to a database, before it commits."""
+"""What has to be called in each transaction that this context writes to a database for good, before it commits."""
 
 
 class Statements:
@@ -129,14 +129,18 @@ class SqlStore:
         self._database = database
 
     @contextmanager
-    def _writing(self) -> Iterator[Statements]:
-        """Run a transaction that may write."""
+    def _writing(self, *, is_for_good: bool = True) -> Iterator[Statements]:
+        """Run a transaction that may write.
+
+        Args:
+            is_for_good: Whether it is what the caller is there for, and not a preparation that comes to nothing if the caller dies.
+        """
         with self._database.transaction(write=True) as connection:
             statements = Statements(connection, self._database.dialect)
             yield statements
             statements.end()
             wanted = with_every_write.get()
-            if wanted is not None and wanted[0] is self._database:
+            if is_for_good and wanted is not None and wanted[0] is self._database:
                 wanted[1](statements)
 
     @contextmanager

@@ -4,14 +4,19 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 from muniment.accounts.organizations import Act
 from muniment.accounts.quotas import Amount
 from muniment.adapters.sql import audit_log, quotas
-from muniment.adapters.sql.statements import Row, SqlStore, Statements, Value
+from muniment.adapters.sql.engine import Database
+from muniment.adapters.sql.group_commit import GroupCommit
+from muniment.adapters.sql.organizations import found_organization
+from muniment.adapters.sql.statements import Row, SqlStore, Statements, Value, with_every_write
+from muniment.adapters.sql.upload_places import free_place
 from muniment.errors import ConflictError, NotFoundError
 from muniment.uploads.ports import EVERYTHING, PathExistsError, Selection
-from muniment.uploads.upload import Upload, UploadState, check_path, folders_of, numbered
+from muniment.uploads.upload import Upload, UploadState
 
 TABLES = (
     """CREATE TABLE uploads (
@@ -41,6 +46,15 @@ RESUMABLE = (
 )
 """The step of migration that came with resumable uploads, and with deleting received ones."""
 
+PLACED_AT_ONCE = (
+    "UPDATE uploads SET state = 'receiving' WHERE state = 'moving'",
+    "DROP INDEX uploads_unfinished",
+    "CREATE INDEX uploads_unfinished ON uploads (state) WHERE state IN ('receiving', 'deleting')",
+    "DROP INDEX uploads_waiting_by_path",
+    "CREATE INDEX uploads_waiting_by_path ON uploads (organization_id, path) WHERE state = 'received'",
+)
+"""The step of migration since which an upload is received, placed and counted in one transaction."""
+
 KEYED = ("ALTER TABLE uploads ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",)
 """The step of migration that came with quotas of keys."""
 
@@ -52,9 +66,22 @@ _UPLOAD = f"SELECT {_COLUMNS} FROM uploads"
 class SqlUploads(SqlStore):
     """See `UploadStore`."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._arrivals = GroupCommit(self._receive_together)
+
+    def check_room(self, upload: Upload, *, is_new_path: bool = False) -> None:
+        """See `UploadStore.check_room`."""
+        with self._reading() as statements:
+            amount = Amount(upload.size_bytes, 1)
+            quotas.check(statements, upload.organization_id, amount, upload.key_id)
+            if is_new_path:
+                _check_new(statements, upload)
+
     def begin(self, upload: Upload, *, is_new_path: bool = False) -> None:
         """See `UploadStore.begin`."""
-        with self._writing() as statements:
+        # An upload that may come in several requests is what the first of them makes; any other one goes with its request.
+        with self._writing(is_for_good=upload.is_resumable) as statements:
             amount = Amount(upload.size_bytes, 1)
             quotas.reserve(
                 statements,
@@ -66,22 +93,7 @@ class SqlUploads(SqlStore):
             )
             if is_new_path:
                 _check_new(statements, upload)
-            statements.run(
-                f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                upload.organization_id,
-                upload.upload_id,
-                upload.path,
-                upload.size_bytes,
-                upload.created_at,
-                upload.expires_at,
-                upload.actor,
-                upload.state,
-                upload.sha256,
-                upload.place or None,
-                int(upload.is_resumable),
-                upload.metadata,
-                upload.key_id,
-            )
+            _insert(statements, upload)
 
     def get(self, organization_id: str, upload_id: str) -> Upload:
         """See `UploadStore.get`."""
@@ -109,50 +121,33 @@ class SqlUploads(SqlStore):
             )
         return [_upload(row) for row in rows]
 
-    def move(
-        self,
-        upload: Upload,
-        sha256: str,
-        day: bytes,
-        *,
-        is_new_path: bool = False,
-        first_number: int = 1,
+    def receive(
+        self, act: Act, upload: Upload, sha256: str, day: bytes, *, is_new_path: bool = False
     ) -> Upload:
-        """See `UploadStore.move`."""
-        wanted = day + b"/" + check_path(upload.path)
+        """See `UploadStore.receive`."""
+        arrival = _Arrival(act, upload, sha256, day, is_new_path)
+        if with_every_write.get() is None:
+            return self._arrivals.commit(arrival)
         with self._writing() as statements:
-            # Whoever places files in the same organisation waits here: a place is given once.
-            statements.row(
-                "SELECT organization_id FROM service_organizations WHERE organization_id = ? {lock}",
-                upload.organization_id,
-            )
-            if is_new_path:
-                _check_new(statements, upload)
-            place = _free_place(statements, upload.organization_id, wanted, first_number)
-            moved = statements.run(
-                "UPDATE uploads SET state = ?, size_bytes = ?, sha256 = ?, place = ?"
-                " WHERE organization_id = ? AND upload_id = ? AND state IN ('receiving', 'moving')",
-                UploadState.MOVING,
-                upload.size_bytes,
-                sha256,
+            return _receive(statements, arrival)
+
+    def move(self, upload: Upload, first_number: int) -> Upload:
+        """See `UploadStore.move`."""
+        day = upload.place.partition(b"/")[0]
+        with self._writing() as statements:
+            found_organization(statements, upload.organization_id, lock=True)
+            place = free_place(statements, upload, day, first_number)
+            statements.run(
+                "UPDATE uploads SET place = ? WHERE organization_id = ? AND upload_id = ?",
                 place,
                 upload.organization_id,
                 upload.upload_id,
             )
-            if not moved:
-                raise ConflictError(f"the upload {upload.upload_id} is over already")
-        return replace(upload, state=UploadState.MOVING, sha256=sha256, place=place)
+        return replace(upload, place=place)
 
-    def finish(self, act: Act, upload: Upload) -> Upload:
-        """See `UploadStore.finish`."""
-        with self._writing() as statements:
-            if self._enter_state(statements, upload, UploadState.MOVING, UploadState.RECEIVED):
-                _acknowledge(statements, act, upload)
-            return _found(statements, upload.organization_id, upload.upload_id)
-
-    def cancel(self, act: Act, upload: Upload) -> None:
+    def cancel(self, act: Act, upload: Upload, *, is_wanted: bool = True) -> None:
         """See `UploadStore.cancel`."""
-        with self._writing() as statements:
+        with self._writing(is_for_good=is_wanted) as statements:
             if not self._enter_state(
                 statements, upload, UploadState.RECEIVING, UploadState.CANCELLED
             ):
@@ -183,18 +178,25 @@ class SqlUploads(SqlStore):
     def unfinished(self) -> Iterable[Upload]:
         """See `UploadStore.unfinished`."""
         with self._reading() as statements:
-            rows = statements.rows(f"{_UPLOAD} WHERE state IN ('receiving', 'moving', 'deleting')")
+            rows = statements.rows(f"{_UPLOAD} WHERE state IN ('receiving', 'deleting')")
         return [_upload(row) for row in rows]
 
     def mark_archived(self, act: Act, commit_id: str, places: Iterable[bytes]) -> int:
         """See `UploadStore.mark_archived`."""
         with self._writing() as statements:
-            marked = sum(_mark_archived(statements, act, place) for place in places)
+            marked = sum(_mark_archived(statements, act.organization_id, place) for place in places)
             if marked:
                 after = {"uploads": marked}
                 target = f"commit:{commit_id}"
                 audit_log.append(statements, act, "upload.archived", target, after=after)
             return marked
+
+    def _receive_together(self, arrivals: list["_Arrival"]) -> list[Upload]:
+        with self._writing() as statements:
+            # In the same order for all: else two processes could each wait for an organisation that the other has locked.
+            order = sorted(range(len(arrivals)), key=lambda n: arrivals[n].upload.organization_id)
+            received = {number: _receive(statements, arrivals[number]) for number in order}
+        return [received[number] for number in range(len(arrivals))]
 
     @staticmethod
     def _enter_state(
@@ -211,29 +213,87 @@ class SqlUploads(SqlStore):
         )
 
 
-def _acknowledge(statements: Statements, act: Act, upload: Upload) -> None:
+class _Arrival(NamedTuple):
+    """What `receive` is called with."""
+
+    act: Act
+    upload: Upload
+    sha256: str
+    day: bytes
+    is_new_path: bool
+
+
+def _receive(statements: Statements, arrival: _Arrival) -> Upload:
+    """Note that all of an upload is there, where its place is, and what it uses."""
+    act, upload, sha256, day, is_new_path = arrival
     amount = Amount(upload.size_bytes, 1)
-    quotas.settle(statements, upload.organization_id, upload.upload_id, amount)
-    after = {"size_bytes": upload.size_bytes, "sha256": upload.sha256}
+    # Whoever places files in the same organisation waits here, in both cases: a place is given once.
+    if upload.is_small:
+        quotas.use(statements, upload.organization_id, amount, upload.key_id)
+    else:
+        found_organization(statements, upload.organization_id, lock=True)
+    if is_new_path:
+        _check_new(statements, upload)
+    place = free_place(statements, upload, day)
+    upload = replace(upload, state=UploadState.RECEIVED, sha256=sha256, place=place)
+    if upload.is_small:
+        _insert(statements, upload)
+    else:
+        _update(statements, upload)
+        quotas.settle(statements, upload.organization_id, upload.upload_id, amount)
+    after = {"size_bytes": upload.size_bytes, "sha256": sha256}
     audit_log.append(statements, act, "upload.received", f"upload:{upload.upload_id}", after=after)
+    return upload
 
 
-def _mark_archived(statements: Statements, act: Act, place: bytes) -> int:
-    rows = statements.rows(
-        f"{_UPLOAD} WHERE organization_id = ? AND place = ? AND state IN ('received', 'moving')",
-        act.organization_id,
-        place,
+def _insert(statements: Statements, upload: Upload) -> None:
+    statements.run(
+        f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        upload.organization_id,
+        upload.upload_id,
+        upload.path,
+        upload.size_bytes,
+        upload.created_at,
+        upload.expires_at,
+        upload.actor,
+        upload.state,
+        upload.sha256,
+        upload.place or None,
+        int(upload.is_resumable),
+        upload.metadata,
+        upload.key_id,
     )
-    for upload in map(_upload, rows):
-        if upload.state is UploadState.MOVING:  # archived before it was acknowledged: done now
-            _acknowledge(statements, act, upload)
-        statements.run(
-            "UPDATE uploads SET state = ? WHERE organization_id = ? AND upload_id = ?",
-            UploadState.ARCHIVED,
-            act.organization_id,
-            upload.upload_id,
-        )
-    return len(rows)
+
+
+def _update(statements: Statements, upload: Upload) -> None:
+    """Note that an upload that was being received is received.
+
+    Raises:
+        ConflictError: It was given up, or received already.
+    """
+    changed = statements.run(
+        "UPDATE uploads SET state = ?, size_bytes = ?, sha256 = ?, place = ?"
+        " WHERE organization_id = ? AND upload_id = ? AND state = ?",
+        upload.state,
+        upload.size_bytes,
+        upload.sha256,
+        upload.place,
+        upload.organization_id,
+        upload.upload_id,
+        UploadState.RECEIVING,
+    )
+    if not changed:
+        raise ConflictError(f"the upload {upload.upload_id} is over already")
+
+
+def _mark_archived(statements: Statements, organization_id: str, place: bytes) -> int:
+    return statements.run(
+        "UPDATE uploads SET state = ? WHERE organization_id = ? AND place = ? AND state = ?",
+        UploadState.ARCHIVED,
+        organization_id,
+        place,
+        UploadState.RECEIVED,
+    )
 
 
 def _selected(selection: Selection) -> tuple[str, tuple[Value, ...]]:
@@ -257,64 +317,12 @@ def _behind(prefix: bytes) -> bytes:
 def _check_new(statements: Statements, upload: Upload) -> None:
     """Check that no other upload of the same path waits to be archived."""
     found = statements.rows(
-        "SELECT 1 FROM uploads WHERE organization_id = ? AND path = ? AND state IN ('moving', 'received') LIMIT 1",
+        "SELECT 1 FROM uploads WHERE organization_id = ? AND path = ? AND state = 'received' LIMIT 1",
         upload.organization_id,
         upload.path,
     )
     if found:
         raise PathExistsError("there is an upload of that path already")
-
-
-def _free_place(statements: Statements, organization_id: str, wanted: bytes, first: int) -> bytes:
-    """Return a place that no upload ever had. Of many of one name, not every number is looked at."""
-    _check_folders(statements, organization_id, wanted)
-    taken, free = first - 1, first
-    while _is_taken(statements, organization_id, numbered(wanted, free)):
-        taken, free = free, 2 * free
-    while free - taken > 1:
-        middle = (taken + free) // 2
-        if _is_taken(statements, organization_id, numbered(wanted, middle)):
-            taken = middle
-        else:
-            free = middle
-    return numbered(wanted, free)
-
-
-def _is_taken(statements: Statements, organization_id: str, place: bytes) -> bool:
-    return bool(
-        statements.rows(
-            "SELECT 1 FROM uploads WHERE organization_id = ? AND (place = ? OR (place >= ? AND place < ?)) LIMIT 1",
-            organization_id,
-            place,
-            place + b"/",
-            place + b"0",  # the byte behind the slash
-        )
-    )
-
-
-def _check_folders(statements: Statements, organization_id: str, wanted: bytes) -> None:
-    """Check that no file is where a folder has to be, and no folder where the file has to be."""
-    folders = folders_of(wanted)
-    marks = ", ".join("?" * len(folders))
-    found = statements.rows(
-        f"SELECT place FROM uploads WHERE organization_id = ? AND place IN ({marks}) LIMIT 1",
-        organization_id,
-        *folders,
-    )
-    if found:
-        raise ConflictError(f"{_shown(found[0][0])} is a file already, so it cannot be a folder")
-    found = statements.rows(
-        "SELECT 1 FROM uploads WHERE organization_id = ? AND place >= ? AND place < ? LIMIT 1",
-        organization_id,
-        wanted + b"/",
-        wanted + b"0",
-    )
-    if found:
-        raise ConflictError(f"{_shown(wanted)} is a folder already, so it cannot be a file")
-
-
-def _shown(place: bytes) -> str:
-    return repr(bytes(place).partition(b"/")[2].decode("utf-8", "replace"))
 
 
 def _found(statements: Statements, organization_id: str, upload_id: str) -> Upload:

@@ -34,6 +34,7 @@ from muniment.entrypoints.http.bodies import Body, GoneError, has_body
 from muniment.entrypoints.http.problems import ProblemError
 from muniment.entrypoints.http.rates import RequestRates, headers_of
 from muniment.entrypoints.http.requests import AsgiApp, Message, Receive, Scope, Send, header_of
+from muniment.errors import MunimentError
 
 _READS = ("GET", "HEAD")
 _ROOM_BYTES = 64 << 20
@@ -156,7 +157,7 @@ class Gate:
             async with self._unchanged(scope):
                 with (
                     self._place(scope, is_counted=is_counted) as holding.on_start,
-                    request.marking() if request else contextlib.nullcontext(),
+                    request.going_on() if request else contextlib.nullcontext(),
                 ):
                     await app(scope, receive, holding)
         except BaseException:
@@ -259,14 +260,23 @@ class IdempotentRequest:
         return answer
 
     @contextlib.contextmanager
-    def marking(self) -> Iterator[None]:
-        """Have every change of the request note, in its own transaction, that it took effect."""
+    def going_on(self) -> Iterator[None]:
+        """Have every change of the request note, in its own transaction, that it took effect, and tell meanwhile that it goes on."""
         marker = self._service.requests.marker(self._key, self._token)
+        renewing = asyncio.create_task(self._renew())
         before = with_every_write.set((self._service.database, marker))
         try:
             yield
         finally:
             with_every_write.reset(before)
+            renewing.cancel()
+
+    async def _renew(self) -> None:
+        requests = self._service.requests
+        while True:
+            await asyncio.sleep(requests.lease_s / 3)
+            with contextlib.suppress(MunimentError):  # there is time for another try
+                await asyncio.to_thread(requests.renew, self._key, self._token)
 
     async def end(self, secret: str, answer: Whole) -> None:
         """Keep the answer; one that says that nothing was done, and to try again, is not kept."""

@@ -14,7 +14,7 @@ from muniment.accounts.principals import Principal
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.intake import Sender, bring, in_thread
-from muniment.entrypoints.http.openapi import accepts
+from muniment.entrypoints.http.openapi import accepts, fails
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -27,7 +27,7 @@ from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.uploads.digests import Announced
 from muniment.uploads.digests import announced as announced_digests
 from muniment.uploads.ports import Selection
-from muniment.uploads.upload import PATH_BYTES_MAX, Upload, UploadState
+from muniment.uploads.upload import PATH_BYTES_MAX, SMALL_BYTES, Upload, UploadState
 
 LIFETIME_S = 7 * 86_400
 """How long an upload may take."""
@@ -88,7 +88,9 @@ def remove_upload(
 
 @put(
     "/files/{path:path}",
-    opt=needs(Permission.FILES_WRITE) | accepts("application/octet-stream"),
+    opt=needs(Permission.FILES_WRITE)
+    | accepts("application/octet-stream")
+    | fails("length-required"),
     request_max_body_size=None,  # the upload's own limit holds, and its quota
     status_code=201,
 )
@@ -181,6 +183,7 @@ def new_upload(
         is_resumable=is_resumable,
         metadata=metadata,
         key_id=principal.key_id,
+        is_small=not is_resumable and size_bytes <= SMALL_BYTES,
     )
 
 
