@@ -7,7 +7,7 @@ import pytest
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.service import open_service_database
 from muniment.adapters.sql.statements import Statements
-from muniment.testing.jobs import CHECKS, Clock, Office
+from muniment.testing.jobs import CHECKS, LIMITED, QUEUE_LIMIT, Clock, Office
 
 
 @pytest.fixture
@@ -24,8 +24,13 @@ def office(database_url):
         office.listen(*change)
 
     stores = [
-        SqlJobs(databases[0], listen, clock=lambda _statements: clock.now),
-        SqlJobs(databases[1], clock=lambda _statements: clock.now),
+        SqlJobs(
+            database,
+            on_change,
+            clock=lambda _statements: clock.now,
+            queue_limits={LIMITED: QUEUE_LIMIT},
+        )
+        for database, on_change in zip(databases, (listen, None), strict=True)
     ]
     office = Office(*stores, clock, writing)
     yield office

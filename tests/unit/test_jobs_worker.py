@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from muniment.adapters.sql import job_queue, jobs
+from muniment.adapters.sql import job_changes, job_queue, job_work, jobs
 from muniment.adapters.sql.job_rows import QUEUED
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.service import open_service_database
@@ -272,7 +272,7 @@ def test_schedules_and_pruning_run_by_themselves(store):
 
 
 def statements_over_jobs():
-    for module in (job_queue, jobs):
+    for module in (job_queue, job_changes, job_work, jobs):
         for name, value in vars(module).items():
             if name.startswith("_") and isinstance(value, str) and " FROM jobs " in value:
                 text = value.replace("{kinds}", "?, ?")

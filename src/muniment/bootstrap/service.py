@@ -27,7 +27,7 @@ from muniment.adapters.sql.events import SqlEvents, on_job_change
 from muniment.adapters.sql.idempotency import SqlRequests
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.operations import SqlOperations
-from muniment.adapters.sql.pin_batches import SqlPinBatches
+from muniment.adapters.sql.pin_batches import BATCH, SqlPinBatches
 from muniment.adapters.sql.pins import SqlPins
 from muniment.adapters.sql.rate_limits import SqlRateCounters
 from muniment.adapters.sql.service import open_service_database
@@ -48,7 +48,7 @@ from muniment.jobs.worker import Worker
 from muniment.service_jobs.archives import Archives, UploadRoot
 from muniment.service_jobs.archiving import Archiving
 from muniment.service_jobs.pinning import Pinning
-from muniment.service_jobs.registering import add_archive_handlers
+from muniment.service_jobs.registering import ARCHIVE, VERIFY, add_archive_handlers
 from muniment.service_jobs.timestamps import upgrading
 from muniment.service_jobs.verifying import verifying
 from muniment.settings.service import ServiceSettings
@@ -122,7 +122,8 @@ class Service:
     @cached_property
     def jobs(self) -> SqlJobs:
         """Background work."""
-        return SqlJobs(self.database, self._on_job_change)
+        limits = dict.fromkeys((ARCHIVE, VERIFY, BATCH), self.settings.queued_operations)
+        return SqlJobs(self.database, self._on_job_change, queue_limits=limits)
 
     @cached_property
     def pins(self) -> SqlPins:

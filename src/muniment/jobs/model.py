@@ -21,6 +21,10 @@ NO_ORGANIZATION = ""
 """The organisation of the service's own upkeep: no principal belongs to it."""
 
 
+class QueueFullError(ConflictError):
+    """As many jobs of the organisation wait or run as there may be; nothing was added."""
+
+
 class LostClaimError(ConflictError):
     """Another worker has taken the job over, or it was given back: nothing was written."""
 

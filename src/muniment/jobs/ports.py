@@ -29,6 +29,7 @@ class JobStore(Protocol):
         Raises:
             UsageError: The payload cannot be stored.
             ConflictError: The unique key belongs to a job of another kind.
+            QueueFullError: As many with its concurrency key wait or run as there may be.
         """
 
     def job(self, organization_id: str, job_id: str) -> Job:
@@ -62,6 +63,7 @@ class JobStore(Protocol):
         Raises:
             NotFoundError: The organisation has no such job.
             ConflictError: It has not ended so.
+            QueueFullError: As `enqueue`.
         """
 
     def backlog(self) -> dict[tuple[str, JobState], int]:
@@ -72,7 +74,10 @@ class JobStore(Protocol):
     def claim(
         self, worker: str, kinds: Collection[str], *, limit: int, lease_s: float
     ) -> list[Job]:
-        """Claim jobs of some kinds: first those whose worker fell silent, then those that wait, organisations in turn."""
+        """Claim jobs of some kinds: first those whose worker fell silent, then those that wait, organisations in turn.
+
+        However many jobs an organisation has queued, those of another one come after a few of them.
+        """
 
     def renew(self, claims: Collection[Claim], *, lease_s: float) -> dict[Claim, Standing]:
         """Renew leases, and tell how each claim stands. One that has run out is renewed if nobody has taken over."""

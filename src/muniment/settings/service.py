@@ -33,6 +33,11 @@ SERVICE_SETTINGS = (
     Setting("upload_bytes", 1024 * GIB, "Bytes of one uploaded file at most."),
     Setting("body_bytes", 4 * MIB, "Bytes of any other request's body at most."),
     Setting("requests", 256, "Requests that one process answers at once at most."),
+    Setting(
+        "queued_operations",
+        1000,
+        "Operations of one organisation that wait or run at most, each of: archiving, verifying, batches of pins.",
+    ),
     Setting("rate_per_minute", 6000, "Requests of one API key in a minute at most."),
     Setting(
         "failures_per_minute",
@@ -87,6 +92,7 @@ class ServiceSettings:
     upload_bytes: int
     body_bytes: int
     requests: int
+    queued_operations: int
     rate_per_minute: int
     failures_per_minute: int
     body_timeout_s: int

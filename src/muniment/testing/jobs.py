@@ -10,6 +10,7 @@ Run it over an adapter by calling each function of `CHECKS` with an `Office` ove
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from muniment.jobs.model import (
     LostClaimError,
     NewJob,
     Progress,
+    QueueFullError,
 )
 from muniment.jobs.ports import JobStore, Standing, Within
 from muniment.jobs.schedules import Schedule, daily
@@ -31,6 +33,9 @@ from muniment.jobs.schedules import Schedule, daily
 LEASE_S = 9.0
 BEGIN = 1_700_000_000_000_000
 KINDS = ("work", "other")
+LIMITED, QUEUE_LIMIT = "limited", 5
+"""The stores of an office let no more jobs with this key wait or run."""
+
 E = TypeVar("E", bound=Exception)
 
 
@@ -210,6 +215,58 @@ def organisations_take_turns(office: Office) -> None:
     assert order.count("b") == 1
     assert order.count("c") == 2
     assert len(office.claim(100)) == 28
+
+
+def lanes_take_turns(office: Office) -> None:
+    """Neither another organisation nor another kind of work waits behind all that one has queued, though all of it has to be let through first."""
+    with office.writing() as within:
+        for _ in range(600):
+            new = NewJob("a", "work", {}, concurrency_key="key", concurrency_limit=1_000)
+            office.store.enqueue(new, within=within)
+    office.clock.advance(1)
+    office.add("b", concurrency_key="key")
+    office.add("a", concurrency_key="another", priority=1)
+    office.add("c", delay_s=1)
+    office.clock.advance(1)
+    order = [office.claim()[0] for _ in range(4)]
+    assert {"b", "c"} <= {job.organization_id for job in order}
+    assert "another" in [job.concurrency_key for job in order]
+    assert len(office.store.jobs("a", states=[JobState.RUNNING])) == 2
+    while office.claim(200):
+        pass
+    assert not office.store.jobs("a", states=[JobState.QUEUED])
+
+
+def a_queue_has_an_end(office: Office) -> None:
+    """Of each organisation and key for itself, whoever asks at once; what has ended makes room."""
+    for number in range(QUEUE_LIMIT):
+        office.add(concurrency_key=LIMITED, delay_s=number % 2)
+    refused(QueueFullError, office.add, concurrency_key=LIMITED)
+    assert len(office.store.jobs("one")) == QUEUE_LIMIT
+    office.add("two", concurrency_key=LIMITED)
+    office.add(concurrency_key="key")
+    office.add()
+    first = office.store.jobs("one")[-1]
+    office.store.cancel("one", first.job_id)
+    again = office.add(concurrency_key=LIMITED, unique_key="again")
+    assert office.add(concurrency_key=LIMITED, unique_key="again") == again
+    refused(QueueFullError, office.store.restart, "one", first.job_id)
+    assert office.store.job("one", first.job_id).state is JobState.CANCELLED
+    claims = [job.claim for job in office.claim(10) if job.concurrency_key == LIMITED]
+    refused(QueueFullError, office.add, concurrency_key=LIMITED)
+    for claim in claims:
+        office.store.succeed(claim, None)
+    with ThreadPoolExecutor(4) as threads:
+        stores = [office.store, office.other]
+
+        def enqueue(number: int) -> bool:
+            new = NewJob("one", "work", {}, concurrency_key=LIMITED)
+            with suppress(QueueFullError):
+                stores[number % 2].enqueue(new)
+                return True
+            return False
+
+        assert sum(threads.map(enqueue, range(12))) == 1
 
 
 def a_concurrency_key_limits_what_runs(office: Office) -> None:
@@ -556,6 +613,8 @@ CHECKS = (
     kinds_are_for_those_who_know_them,
     a_delayed_job_waits,
     organisations_take_turns,
+    lanes_take_turns,
+    a_queue_has_an_end,
     a_concurrency_key_limits_what_runs,
     a_cancelled_job_frees_its_place,
     tokens_grow_and_stale_claims_are_refused,

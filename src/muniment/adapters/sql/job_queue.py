@@ -1,4 +1,7 @@
-"""Which job comes next: from delayed to blocked to ready, and organisations in turn.
+"""Which job comes next: from delayed to blocked to ready, in turn.
+
+Jobs of one organisation with one concurrency key are a lane, and those without a key are one, too. Lanes take turns on the way to
+being ready, and organisations from there: so who queues ten thousand jobs makes nobody wait for more than a few of them.
 
 Every function works inside a transaction of its caller. On PostgreSQL, jobs that another transaction has locked are passed over,
 and the places of one concurrency key are given out by one transaction at a time.
@@ -11,17 +14,40 @@ from collections.abc import Sequence
 from muniment.adapters.sql.job_rows import COLUMNS
 from muniment.adapters.sql.statements import Row, Statements
 
+Lane = tuple[str, str]
+"""Organisation and concurrency key, which is empty for none."""
+
 _PROMOTED = 200
 """Jobs that one transaction makes ready, which bounds how long others wait for it."""
 
-_DUE = """SELECT job_id, organization_id, concurrency_key FROM jobs
-    WHERE phase = 'delayed' AND run_at <= ? ORDER BY run_at LIMIT ? {skip_locked}"""
+_PROMOTED_OF_LANE = 50
+
+_KEY = "COALESCE(concurrency_key, '')"
+_DUE = f"""SELECT job_id, organization_id, concurrency_key FROM jobs
+    WHERE phase = 'delayed' AND organization_id = ? AND {_KEY} = ? AND run_at <= ?
+    ORDER BY run_at LIMIT ? {{skip_locked}}"""
+_FIRST_LANE = f"""SELECT organization_id, {_KEY} FROM jobs
+    WHERE phase = 'delayed' AND organization_id >= ? AND run_at <= ?
+    ORDER BY organization_id, {_KEY} LIMIT 1"""
+_NEXT_LANES = f"""SELECT 0, lane.* FROM (SELECT organization_id, {_KEY} FROM jobs
+        WHERE phase = 'delayed' AND organization_id = ? AND {_KEY} > ? AND run_at <= ?
+        ORDER BY {_KEY} LIMIT 1) AS lane
+    UNION ALL SELECT 1, lane.* FROM (SELECT organization_id, {_KEY} FROM jobs
+        WHERE phase = 'delayed' AND organization_id > ? AND run_at <= ?
+        ORDER BY organization_id, {_KEY} LIMIT 1) AS lane"""
+_OPEN_JOBS = f"""SELECT
+    (SELECT COUNT(*) FROM (SELECT 1 FROM jobs
+        WHERE phase = 'delayed' AND organization_id = ? AND {_KEY} = ? LIMIT ?) AS delayed)
+    + (SELECT COUNT(*) FROM (SELECT 1 FROM jobs
+        WHERE phase = 'blocked' AND organization_id = ? AND concurrency_key = ? LIMIT ?) AS blocked)
+    + (SELECT COUNT(*) FROM jobs WHERE concurrency_key IS NOT NULL
+        AND phase IN ('ready', 'running') AND organization_id = ? AND concurrency_key = ?)"""
 _NEXT_BLOCKED = """SELECT job_id, concurrency_limit FROM jobs
     WHERE phase = 'blocked' AND organization_id = ? AND concurrency_key = ?
     ORDER BY priority DESC, run_at, job_id LIMIT 1"""
 _TAKEN_PLACES = """SELECT COUNT(*) FROM jobs
     WHERE concurrency_key IS NOT NULL AND phase IN ('ready', 'running') AND organization_id = ? AND concurrency_key = ?"""
-_OPEN = "UPDATE jobs SET phase = 'ready' WHERE job_id = ? AND phase = 'blocked'"
+_UNBLOCK = "UPDATE jobs SET phase = 'ready' WHERE job_id = ? AND phase = 'blocked'"
 _PEEK = """SELECT
     EXISTS (SELECT 1 FROM jobs WHERE phase = 'delayed' AND run_at <= ?),
     EXISTS (SELECT 1 FROM jobs WHERE phase = 'running' AND lease_until < ? AND kind IN ({kinds})),
@@ -46,19 +72,39 @@ def peek(statements: Statements, kinds: Sequence[str], now: int) -> tuple[bool, 
     return bool(due), bool(silent), bool(ready)
 
 
-def promote(statements: Statements, now: int) -> int:
-    """Make jobs ready whose time has come, as far as their concurrency keys let them; return how many were looked at."""
-    due = statements.rows(_DUE, now, _PROMOTED)
+def promote(statements: Statements, now: int, after: Lane | None) -> tuple[int, Lane | None]:
+    """Make jobs ready whose time has come, as far as their concurrency keys let them.
+
+    Args:
+        statements: The transaction.
+        now: The time, in microseconds since 1970.
+        after: Begin with the lane behind this one; None to begin with the first.
+
+    Returns:
+        How many were looked at, and the last lane that had a turn.
+    """
+    due: list[Row] = []
+    served: set[Lane] = set()
+    while len(due) < _PROMOTED:
+        lane = _next_lane(statements, now, after)
+        if lane is None or lane in served:
+            break
+        due += statements.rows(_DUE, *lane, now, _PROMOTED_OF_LANE)
+        served.add(lane)
+        after = lane
     statements.run_many(
         "UPDATE jobs SET phase = ? WHERE job_id = ?",
         [("ready" if key is None else "blocked", job_id) for job_id, _organization, key in due],
     )
-    lanes = {(organization_id, key) for _job_id, organization_id, key in due if key is not None}
-    for lane in sorted(
-        lanes
-    ):  # in one order, so that two that need the same ones cannot wait for each other
+    keyed = {(organization_id, key) for _job_id, organization_id, key in due if key is not None}
+    for lane in sorted(keyed):  # in one order, so that no two transactions wait for each other
         give_places(statements, *lane)
-    return len(due)
+    return len(due), after
+
+
+def count_open(statements: Statements, lane: Lane, limit: int) -> int:
+    """Return how many jobs of a lane with a key wait or run; of those that wait, no more than twice the limit are counted."""
+    return int(statements.row(_OPEN_JOBS, *lane, limit, *lane, limit, *lane)[0])
 
 
 def give_places(statements: Statements, organization_id: str, concurrency_key: str) -> None:
@@ -69,7 +115,7 @@ def give_places(statements: Statements, organization_id: str, concurrency_key: s
         ((job_id, limit),) = blocked
         if statements.row(_TAKEN_PLACES, *lane)[0] >= limit:
             return
-        statements.run(_OPEN, job_id)
+        statements.run(_UNBLOCK, job_id)
 
 
 def take_ready(
@@ -92,6 +138,17 @@ def take_ready(
             return taken[0]
         passed.add(organization_id)  # others have locked all of its jobs
         after = organization_id
+
+
+def _next_lane(statements: Statements, now: int, after: Lane | None) -> Lane | None:
+    """Return the next lane that has a job whose time has come, behind one, or else from the first on."""
+    if after is not None:
+        organization_id, key = after
+        found = statements.rows(_NEXT_LANES, organization_id, key, now, organization_id, now)
+        if found:
+            return min(found)[1:]
+    found = statements.rows(_FIRST_LANE, "", now)
+    return found[0] if found else None
 
 
 def _next_organization(

@@ -65,6 +65,12 @@ TABLES = (
     )""",
 )
 
+LANES = (
+    """CREATE INDEX jobs_delayed_in_lanes ON jobs (organization_id, COALESCE(concurrency_key, ''), run_at)
+        WHERE phase = 'delayed'""",
+)
+"""The step of migration with which lanes take turns (`job_queue`)."""
+
 COLUMNS = (
     "job_id, organization_id, kind, payload, phase, priority, run_at, attempts, max_attempts, concurrency_key,"
     " concurrency_limit, unique_key, token, worker, lease_until, cancel_requested, stage, done, total, unit, result, problem,"

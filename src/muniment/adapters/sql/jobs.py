@@ -2,45 +2,31 @@
 
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
-import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from muniment.adapters.sql import job_queue
 from muniment.adapters.sql.engine import Database
+from muniment.adapters.sql.job_changes import OnChange, found_job, in_us
 from muniment.adapters.sql.job_rows import COLUMNS, job_of, new_row, phases_of, state_of
-from muniment.adapters.sql.statements import Row, SqlStore, Statements, Value
-from muniment.errors import ConflictError, NotFoundError
+from muniment.adapters.sql.job_work import JobWork
+from muniment.adapters.sql.statements import Row, Statements
+from muniment.errors import ConflictError
 from muniment.jobs.model import (
-    Claim,
     Job,
     JobEvent,
     JobState,
-    LostClaimError,
     NewJob,
-    Progress,
+    QueueFullError,
     encode_json,
     new_job_id,
-    require_name,
 )
-from muniment.jobs.ports import Standing
 from muniment.jobs.schedules import Schedule
-
-OnChange = Callable[[Statements, Job, JobEvent], None]
-"""Told of every change in the transaction that makes it, so that what it writes stands or falls with the change."""
 
 _INSERT = f"""INSERT INTO jobs ({COLUMNS}) VALUES ({", ".join("?" * len(COLUMNS.split(",")))})
     ON CONFLICT DO NOTHING"""
 _UNIQUE = f"SELECT {COLUMNS} FROM jobs WHERE organization_id = ? AND unique_key = ?"
-_FIND = f"SELECT {COLUMNS} FROM jobs WHERE organization_id = ? AND job_id = ?"
-_CLAIMED = "job_id = ? AND token = ? AND phase = 'running'"
-_LOCK_CLAIMED = f"SELECT lease_until FROM jobs WHERE {_CLAIMED} {{lock}}"
-_RENEW = f"""UPDATE jobs SET lease_until = ? WHERE job_id IN (
-        SELECT job_id FROM jobs WHERE {_CLAIMED} {{skip_locked}}
-    ) RETURNING cancel_requested"""
-_STEP = "INSERT INTO job_steps (job_id, name, token, result, finished_at) VALUES (?, ?, ?, ?, ?)"
 # Grouping by an expression keeps SQLite from reading all jobs in the order of another index, the ended ones too.
 _BACKLOG = """SELECT organization_id || '', COUNT(*) FROM jobs WHERE phase = '{phase}' GROUP BY 1"""
 _SCHEDULE = (
@@ -50,13 +36,8 @@ _PRUNE = """DELETE FROM jobs WHERE job_id IN (
         SELECT job_id FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ? {skip_locked}
     )"""
 
-_LOST_WORKERS = {
-    "code": "worker-lost",
-    "detail": "the workers that began the job ended without a word, each time",
-}
 
-
-class SqlJobs(SqlStore):
+class SqlJobs(JobWork):
     """See `JobStore`.
 
     Args:
@@ -64,6 +45,7 @@ class SqlJobs(SqlStore):
         on_change: Told of every change, inside its transaction.
         clock: The time in microseconds since 1970; by default by the database's own clock, so that the clocks of machines may differ.
         entropy: Returns so many random bytes.
+        queue_limits: By concurrency key, how many jobs of an organisation may wait or run; no limit for those left out.
     """
 
     def __init__(
@@ -72,18 +54,19 @@ class SqlJobs(SqlStore):
         on_change: OnChange | None = None,
         clock: Callable[[Statements], int] = Statements.now,
         entropy: Callable[[int], bytes] = os.urandom,
+        queue_limits: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(database)
-        self._on_change = on_change
-        self._now = clock
+        super().__init__(database, on_change, clock)
         self._entropy = entropy
-        self._last_served: str | None = None
+        self._queue_limits = queue_limits or {}
 
     def enqueue(self, new: NewJob, *, within: Statements | None = None) -> Job:
         """See `JobStore.enqueue`."""
         with self._joining(within) as statements:
             row = self._new_row(new, self._now(statements))
-            if statements.run(_INSERT, *row):
+            with self._limited(statements, new.organization_id, new.concurrency_key):
+                is_new = statements.run(_INSERT, *row) > 0
+            if is_new:
                 return self._changed(statements, row, JobEvent.QUEUED)
             return _enqueued_before(statements, new)
 
@@ -97,7 +80,7 @@ class SqlJobs(SqlStore):
     def job(self, organization_id: str, job_id: str) -> Job:
         """See `JobStore.job`."""
         with self._reading() as statements:
-            return _found(statements, organization_id, job_id)
+            return found_job(statements, organization_id, job_id)
 
     def jobs(
         self,
@@ -125,7 +108,7 @@ class SqlJobs(SqlStore):
     def cancel(self, organization_id: str, job_id: str, *, within: Statements | None = None) -> Job:
         """See `JobStore.cancel`."""
         with self._joining(within) as statements:
-            job = _found(statements, organization_id, job_id, lock=True)
+            job = found_job(statements, organization_id, job_id, lock=True)
             if job.state is JobState.QUEUED:
                 return self._end(statements, job.job_id, JobState.CANCELLED, cancel_requested=1)
             if job.state is JobState.RUNNING and not job.cancel_requested:
@@ -137,20 +120,21 @@ class SqlJobs(SqlStore):
     ) -> Job:
         """See `JobStore.restart`."""
         with self._joining(within) as statements:
-            job = _found(statements, organization_id, job_id, lock=True)
+            job = found_job(statements, organization_id, job_id, lock=True)
             if job.state not in (JobState.FAILED, JobState.CANCELLED):
                 raise ConflictError(
                     f"job {job_id} cannot be restarted: expected it failed or cancelled, got {job.state}"
                 )
-            return self._delay(
-                statements,
-                job_id,
-                JobEvent.QUEUED,
-                attempts=0,
-                finished_at=None,
-                cancel_requested=0,
-                problem=None,
-            )
+            with self._limited(statements, organization_id, job.concurrency_key):
+                return self._delay(
+                    statements,
+                    job_id,
+                    JobEvent.QUEUED,
+                    attempts=0,
+                    finished_at=None,
+                    cancel_requested=0,
+                    problem=None,
+                )
 
     def backlog(self) -> dict[tuple[str, JobState], int]:
         """See `JobStore.backlog`."""
@@ -162,123 +146,28 @@ class SqlJobs(SqlStore):
                     counts[place] = counts.get(place, 0) + count
         return counts
 
-    def claim(
-        self, worker: str, kinds: Collection[str], *, limit: int, lease_s: float
-    ) -> list[Job]:
-        """See `JobStore.claim`."""
-        wanted = sorted(kinds)
-        if not wanted or limit < 1:
-            return []
-        with self._reading() as statements:
-            due, silent, ready = job_queue.peek(statements, wanted, self._now(statements))
-        if due:
-            with self._writing() as statements:
-                ready |= job_queue.promote(statements, self._now(statements)) > 0
-        claimed: list[Job] = []
-        ready |= silent  # one that ends instead of being taken over leaves a place to another
-        while silent and len(claimed) < limit:
-            silent = self._take_over(worker, wanted, lease_s, claimed)
-        if ready and len(claimed) < limit:
-            claimed += self._take_ready(worker, wanted, lease_s, limit - len(claimed))
-        return claimed
+    @contextmanager
+    def _limited(
+        self, statements: Statements, organization_id: str, concurrency_key: str | None
+    ) -> Iterator[None]:
+        """Check that a queue is within its limit after what the `with` block adds to it.
 
-    def renew(self, claims: Collection[Claim], *, lease_s: float) -> dict[Claim, Standing]:
-        """See `JobStore.renew`."""
-        standings: dict[Claim, Standing] = {}
-        with self._writing() as statements:
-            lease_until = self._now(statements) + _us(lease_s)
-            # In one order, so that two heartbeats cannot wait for each other.
-            for claim in sorted(claims, key=lambda claim: claim.job_id):
-                rows = statements.rows(_RENEW, lease_until, claim.job_id, claim.token)
-                if rows:
-                    standings[claim] = Standing.CANCELLING if rows[0][0] else Standing.HELD
-                elif statements.rows(f"SELECT 1 FROM jobs WHERE {_CLAIMED}", *_place(claim)):
-                    standings[claim] = Standing.BUSY
-                else:
-                    standings[claim] = Standing.LOST
-        return standings
-
-    def steps(self, claim: Claim) -> dict[str, Any]:
-        """See `JobStore.steps`."""
-        with self._reading() as statements:
-            if not statements.rows(f"SELECT 1 FROM jobs WHERE {_CLAIMED}", *_place(claim)):
-                raise _lost(claim)
-            sql = "SELECT name, result FROM job_steps WHERE job_id = ?"
-            return {name: json.loads(text) for name, text in statements.rows(sql, claim.job_id)}
-
-    def finish_step(self, claim: Claim, name: str, result: Any) -> Any:  # noqa: ANN401  # any JSON
-        """See `JobStore.finish_step`."""
-        text = encode_json(result, f"result of step {name!r}")
-        with self._writing() as statements:
-            _lock(statements, claim)
-            self._insert_step(statements, claim, name, text)
-        return json.loads(text)
-
-    def transact_step(self, claim: Claim, name: str, function: Callable[[Statements], Any]) -> Any:  # noqa: ANN401  # any JSON
-        """See `JobStore.transact_step`."""
-        with self._writing() as statements:
-            begun = self._now(statements)
-            lease_until = _lock(statements, claim)
-            text = encode_json(function(statements), f"result of step {name!r}")
-            self._insert_step(statements, claim, name, text)
-            # The lease could not be renewed meanwhile, and nobody could take over: so the time does not count.
-            lease_until += self._now(statements) - begun
-            sql = "UPDATE jobs SET lease_until = ? WHERE job_id = ?"
-            statements.run(sql, lease_until, claim.job_id)
-        return json.loads(text)
-
-    def report(self, claim: Claim, progress: Progress) -> None:
-        """See `JobStore.report`."""
-        require_name(progress.stage, "stage")
-        require_name(progress.unit, "unit")
-        with self._writing() as statements:
-            _lock(statements, claim)
-            self._set(
-                statements,
-                claim.job_id,
-                JobEvent.PROGRESSED,
-                stage=progress.stage,
-                done=progress.done,
-                total=progress.total,
-                unit=progress.unit,
+        Raises:
+            QueueFullError: It is not; nothing may be kept of the transaction.
+        """
+        limit = self._queue_limits.get(concurrency_key or "")
+        if concurrency_key is None or limit is None:
+            yield
+            return
+        lane = organization_id, concurrency_key
+        statements.take_turns("queue of " + " ".join(lane))
+        yield
+        if job_queue.count_open(statements, lane, limit + 1) > limit:
+            raise QueueFullError(
+                f"{limit} jobs wait or run already, which is the most there may be: wait until some have ended, or cancel some"
             )
 
-    def succeed(self, claim: Claim, result: Any) -> Job:  # noqa: ANN401  # any JSON
-        """See `JobStore.succeed`."""
-        text = encode_json(result, "result")
-        with self._writing() as statements:
-            _lock(statements, claim)
-            return self._end(
-                statements, claim.job_id, JobState.SUCCEEDED, result=text, problem=None
-            )
-
-    def fail(self, claim: Claim, problem: dict[str, Any], *, retry_in_s: float | None) -> Job:
-        """See `JobStore.fail`."""
-        text = encode_json(problem, "problem")
-        with self._writing() as statements:
-            _lock(statements, claim)
-            job = _by_id(statements, claim.job_id)
-            if job.cancel_requested:
-                return self._end(statements, job.job_id, JobState.CANCELLED, problem=text)
-            if retry_in_s is None or job.attempts >= job.max_attempts:
-                return self._end(statements, job.job_id, JobState.FAILED, problem=text)
-            return self._delay(statements, job.job_id, JobEvent.RETRYING, retry_in_s, problem=text)
-
-    def release(self, claim: Claim) -> Job:
-        """See `JobStore.release`."""
-        with self._writing() as statements:
-            _lock(statements, claim)
-            job = _by_id(statements, claim.job_id)
-            if job.cancel_requested:
-                return self._end(statements, job.job_id, JobState.CANCELLED)
-            attempts = job.attempts - 1
-            return self._delay(statements, job.job_id, JobEvent.RELEASED, attempts=attempts)
-
-    def end_cancelled(self, claim: Claim) -> Job:
-        """See `JobStore.end_cancelled`."""
-        with self._writing() as statements:
-            _lock(statements, claim)
-            return self._end(statements, claim.job_id, JobState.CANCELLED)
+    # Upkeep
 
     def tick(self, schedules: Sequence[Schedule]) -> list[Job]:
         """See `JobStore.tick`."""
@@ -297,62 +186,11 @@ class SqlJobs(SqlStore):
     def prune(self, *, older_than_s: float, limit: int = 1_000) -> int:
         """See `JobStore.prune`."""
         with self._writing() as statements:
-            return statements.run(_PRUNE, self._now(statements) - _us(older_than_s), limit)
-
-    @contextmanager
-    def _joining(self, within: Statements | None) -> Iterator[Statements]:
-        """Go on in the caller's transaction, or run one."""
-        if within is not None:
-            yield within
-        else:
-            with self._writing() as statements:
-                yield statements
-
-    def _take_over(
-        self, worker: str, kinds: Sequence[str], lease_s: float, claimed: list[Job]
-    ) -> bool:
-        """Take over the job that has waited longest for a silent worker, or end it; False if there is none."""
-        with self._writing() as statements:
-            now = self._now(statements)
-            found = job_queue.find_silent(statements, kinds, now)
-            if found is None:
-                return False
-            job = job_of(found)
-            if job.cancel_requested:
-                self._end(statements, job.job_id, JobState.CANCELLED)
-            elif job.attempts >= job.max_attempts:
-                problem = encode_json(_LOST_WORKERS, "problem")
-                self._end(statements, job.job_id, JobState.FAILED, problem=problem)
-            else:
-                lease_until = now + _us(lease_s)
-                row = job_queue.take_over(statements, job.job_id, worker, now, lease_until)
-                claimed.append(self._changed(statements, row, JobEvent.STARTED))
-            return True
-
-    def _take_ready(
-        self, worker: str, kinds: Sequence[str], lease_s: float, limit: int
-    ) -> list[Job]:
-        claimed: list[Job] = []
-        with self._writing() as statements:
-            now = self._now(statements)
-            lease_until = now + _us(lease_s)
-            while len(claimed) < limit:
-                row = job_queue.take_ready(
-                    statements, kinds, worker, now, lease_until, self._last_served
-                )
-                if row is None:
-                    break
-                claimed.append(self._changed(statements, row, JobEvent.STARTED))
-                self._last_served = claimed[-1].organization_id
-        return claimed
+            return statements.run(_PRUNE, self._now(statements) - in_us(older_than_s), limit)
 
     def _new_row(self, new: NewJob, now: int) -> Row:
         payload = encode_json(new.payload, "payload")
         return new_row(new, new_job_id(now, self._entropy(8)), payload, now)
-
-    def _insert_step(self, statements: Statements, claim: Claim, name: str, text: str) -> None:
-        require_name(name, "name of a step")
-        statements.run(_STEP, claim.job_id, name, claim.token, text, self._now(statements))
 
     def _tick(self, statements: Statements, schedule: Schedule) -> list[Job]:
         now = self._now(statements)
@@ -371,74 +209,6 @@ class SqlJobs(SqlStore):
             *(schedule.ticks, first, last_job_id, schedule.name),
         )
         return enqueued
-
-    def _delay(
-        self,
-        statements: Statements,
-        job_id: str,
-        event: JobEvent,
-        delay_s: float = 0,
-        **columns: Value,
-    ) -> Job:
-        run_at = self._now(statements) + _us(delay_s)
-        return self._leave(statements, job_id, event, phase="delayed", run_at=run_at, **columns)
-
-    def _end(self, statements: Statements, job_id: str, state: JobState, **columns: Value) -> Job:
-        columns |= {"phase": state.value, "finished_at": self._now(statements)}
-        return self._leave(statements, job_id, JobEvent(state.value), **columns)
-
-    def _leave(self, statements: Statements, job_id: str, event: JobEvent, **columns: Value) -> Job:
-        """Change a job so that it takes no place any more, and give its place to the next one of its concurrency key."""
-        job = self._set(statements, job_id, event, worker=None, lease_until=None, **columns)
-        if job.concurrency_key is not None:
-            job_queue.give_places(statements, job.organization_id, job.concurrency_key)
-        return job
-
-    def _set(self, statements: Statements, job_id: str, event: JobEvent, **columns: Value) -> Job:
-        assignments = ", ".join(f"{name} = ?" for name in columns)
-        sql = f"UPDATE jobs SET {assignments} WHERE job_id = ? RETURNING {COLUMNS}"
-        return self._changed(statements, statements.row(sql, *columns.values(), job_id), event)
-
-    def _changed(self, statements: Statements, row: Row, event: JobEvent) -> Job:
-        job = job_of(row)
-        if self._on_change is not None:
-            self._on_change(statements, job, event)
-        return job
-
-
-def _us(seconds: float) -> int:
-    return round(seconds * 1_000_000)
-
-
-def _place(claim: Claim) -> tuple[str, int]:
-    return claim.job_id, claim.token
-
-
-def _lock(statements: Statements, claim: Claim) -> int:
-    """Keep others from the job until the end of the transaction, and return when its lease ends.
-
-    Raises:
-        LostClaimError: The claim is lost.
-    """
-    rows = statements.rows(_LOCK_CLAIMED, *_place(claim))
-    if not rows:
-        raise _lost(claim)
-    return int(rows[0][0])
-
-
-def _lost(claim: Claim) -> LostClaimError:
-    return LostClaimError(f"job {claim.job_id} is no longer held by its claim {claim.token}")
-
-
-def _by_id(statements: Statements, job_id: str) -> Job:
-    return job_of(statements.row(f"SELECT {COLUMNS} FROM jobs WHERE job_id = ?", job_id))
-
-
-def _found(statements: Statements, organization_id: str, job_id: str, *, lock: bool = False) -> Job:
-    rows = statements.rows(f"{_FIND} {{lock}}" if lock else _FIND, organization_id, job_id)
-    if not rows:
-        raise NotFoundError(f"no job {job_id!r}")
-    return job_of(rows[0])
 
 
 def _enqueued_before(statements: Statements, new: NewJob) -> Job:

@@ -45,6 +45,7 @@ SERVICE_MIGRATIONS: Steps = (
     api_keys.MAKERS,
     pin_counts.TOTALS,
     uploads.PLACED_AT_ONCE,
+    job_rows.LANES,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

@@ -159,6 +159,12 @@ KINDS = {
             "Wait as long as `Retry-After` says.",
         ),
         Kind(
+            "too-many-operations",
+            429,
+            "As many operations of the organisation wait or run as there may be.",
+            "Wait until some have ended, or cancel some.",
+        ),
+        Kind(
             "headers-too-large",
             431,
             "The header fields are larger than what is accepted.",

@@ -17,6 +17,7 @@ from muniment.accounts.principals import AuthenticationError, PermissionDeniedEr
 from muniment.accounts.quotas import QuotaExceededError
 from muniment.adapters.sql.engine import DatabaseFullError, DatabaseUnavailableError
 from muniment.entrypoints.http.problem_kinds import KINDS, TYPE_PATH
+from muniment.jobs.model import QueueFullError
 from muniment.uploads.digests import ChecksumError
 from muniment.uploads.ports import BusyUploadError, PathExistsError, StorageFullError
 
@@ -40,6 +41,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (errors.FormatError, "bad-request"),
     (errors.IntegrityError, "damaged"),
     (errors.KeyUnavailableError, "unavailable"),
+    (QueueFullError, "too-many-operations"),
     (errors.ConflictError, "conflict"),
     (errors.ExternalServiceError, "upstream-failed"),
     (errors.PendingError, "pending"),
@@ -138,6 +140,8 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
     if isinstance(error, DatabaseUnavailableError):
         _log.error("%s", error)
         detail, headers = "the database cannot be reached: try again", {"retry-after": "5"}
+    if kind.code == "too-many-operations":
+        headers = {"retry-after": "30"}
     if kind.code == "unauthenticated":
         headers = headers | {"www-authenticate": 'Bearer realm="muniment"'}
     title = kind.title
