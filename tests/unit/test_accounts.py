@@ -4,6 +4,7 @@ import itertools
 import os
 from dataclasses import replace
 
+import http_sf
 import msgspec
 import pytest
 from hypothesis import given
@@ -150,6 +151,11 @@ def test_no_window_ever_passes_more_than_twice_the_quota(requests, window_s, pau
         assert 0 <= decision.remaining <= requests
         if decision.is_allowed:
             passed.append(now)
+            if decision.remaining < requests:  # `t` never lies either, nor is it later than need be
+                later, _ = decide(policy, full_at, now + decision.reset_s, cost=0)
+                assert later.remaining > decision.remaining
+                sooner, _ = decide(policy, full_at, now + decision.reset_s - 1.01, cost=0)
+                assert decision.reset_s == 1 or sooner.remaining == decision.remaining
         else:
             assert decision.reset_s >= 1
             later, _ = decide(policy, full_at, now + decision.reset_s)
@@ -172,6 +178,24 @@ def test_a_full_bucket_can_be_spent_at_once_and_clients_do_not_share_it():
     for client in map(str, itertools.islice(itertools.count(), 50)):
         counters.take(policy, client, 51.0)
     assert len(counters._full_at) <= 4
+
+
+@given(st.integers(1, 10**9), st.integers(1, 86_400), st.integers(0, 9), st.floats(0, 10))
+def test_the_fields_are_what_the_draft_says(requests, window_s, before, later_s):
+    """draft-ietf-httpapi-ratelimit-headers, sections 3 and 4, read by somebody else's parser of structured fields (RFC 9651)."""
+    policy = RatePolicy("per key", requests, window_s)
+    full_at = 0.0
+    for _ in range(before):
+        _, full_at = decide(policy, full_at, 1000.0)
+    decision, _ = decide(policy, full_at, 1000.0 + later_s)
+    (item,) = http_sf.parse(policy.header.encode(), tltype="list")
+    assert item == ("per key", {"q": requests, "w": window_s})
+    (item,) = http_sf.parse(decision.header.encode(), tltype="list")
+    name, parameters = item
+    assert (name, type(name)) == ("per key", str)
+    assert parameters == {"r": decision.remaining, "t": decision.reset_s}
+    assert 0 <= parameters["r"] <= requests
+    assert 0 <= parameters["t"] <= window_s
 
 
 def test_a_clock_that_goes_back_shuts_nobody_out_for_longer_than_a_window():

@@ -38,7 +38,7 @@ class RateDecision:
         policy: The limit.
         is_allowed: Whether it may go on.
         remaining: Requests that could follow at once.
-        reset_s: Seconds until the quota is whole again; of a refused request, until one like it is allowed.
+        reset_s: Seconds until at least one more could; of a refused request, until one like it is allowed. 0 where the quota is whole.
     """
 
     policy: RatePolicy
@@ -84,9 +84,10 @@ def decide(
             policy, is_allowed=False, remaining=remaining, reset_s=max(1, math.ceil(excess_s))
         ), full_at
     remaining = int((now + policy.window_s - after) / each_s + 1e-9)
-    return RateDecision(
-        policy, is_allowed=True, remaining=remaining, reset_s=math.ceil(after - now)
-    ), after
+    used = policy.requests - remaining
+    more_in_s = after - now - (used - 1) * each_s
+    reset_s = max(1, math.ceil(more_in_s - 1e-9)) if used else 0
+    return RateDecision(policy, is_allowed=True, remaining=remaining, reset_s=reset_s), after
 
 
 class MemoryRateCounters:
