@@ -1,5 +1,6 @@
 """Limits by themselves: rates that processes share, requests that are sent again, what goes on at once; in SQL on both databases."""
 
+import asyncio
 import threading
 from contextlib import suppress
 from contextvars import copy_context
@@ -15,10 +16,13 @@ from muniment.adapters.sql.idempotency import SqlRequests
 from muniment.adapters.sql.rate_limits import SqlRateCounters
 from muniment.adapters.sql.service import open_service_database
 from muniment.adapters.sql.statements import with_every_write
+from muniment.adapters.sql.uploads import SqlUploads
 from muniment.adapters.sql.workers import SqlWorkers
 from muniment.entrypoints.http.admission import AdaptiveLimit, AdmissionRules, Room
 from muniment.entrypoints.http.problems import ProblemError
+from muniment.entrypoints.http.rates import RequestRates
 from muniment.errors import UsageError
+from muniment.uploads.upload import Upload
 
 POLICY = RatePolicy("key", 100, 60)
 KEY = RequestKey("example", "key", "one")
@@ -57,6 +61,50 @@ def test_threads_do_not_count_the_same_request(database):
         thread.join()
     assert sum(allowed) == 20
     assert counters.prune() == 0
+
+
+def failures_until_refused(processes, address):
+    """Fail in one process after the other until one refuses; returns how often that went well."""
+
+    async def fail():
+        for number in range(100):
+            try:
+                await processes[number % len(processes)].check(address)
+                await processes[number % len(processes)].fail(address)
+            except ProblemError as error:
+                return number, error.kind.code
+        raise AssertionError("nobody was refused")
+
+    number, code = asyncio.run(fail())
+    assert code == "too-many-requests"
+    return number
+
+
+def test_processes_share_how_often_an_address_may_fail(database):
+    shared = SqlRateCounters(database)
+    processes = [RequestRates(100, 12, shared) for _ in range(3)]
+    assert failures_until_refused(processes, "192.0.2.1") in (12, 13)  # one may come back meanwhile
+    assert failures_until_refused([RequestRates(100, 12)], "192.0.2.1") in (12, 13)
+    assert failures_until_refused(processes, "192.0.2.2") in (12, 13)
+
+
+def test_who_is_refused_costs_the_shared_counters_nothing():
+    shared = Counting()
+    rates = RequestRates(100, 2, shared)
+    failures_until_refused([rates], "192.0.2.1")
+    asked = shared.asked
+    for _ in range(20):
+        with pytest.raises(ProblemError):
+            asyncio.run(rates.check("192.0.2.1"))
+    assert shared.asked == asked
+
+
+def test_a_look_at_the_counters_changes_nothing(database):
+    counters = SqlRateCounters(database)
+    for _ in range(3):
+        assert counters.take(POLICY, "client", 0.0, 0).remaining == 100
+    counters.take(POLICY, "client", 0.0, 10)
+    assert counters.take(POLICY, "client", 0.0, 0).remaining in (90, 91)
 
 
 def test_a_client_that_is_whole_again_is_forgotten(database):
@@ -147,6 +195,44 @@ def test_who_was_given_up_changes_nothing_any_more(database):
         copy_context().run(write, database, requests, "slow", "slow")
     copy_context().run(write, database, requests, "quick", "quick")
     assert [o.organization_id for o in SqlAccounts(database).organizations()] == ["quick"]
+
+
+def test_a_request_that_goes_on_is_not_given_up(database):
+    requests = SqlRequests(database, lease_s=3600)
+    requests.begin(KEY, PRINT, "long")
+    expire(requests)
+    requests.renew(KEY, "long")
+    assert requests.begin(KEY, PRINT, "again").standing is Standing.RUNNING
+    expire(requests)
+    assert requests.begin(KEY, PRINT, "again").standing is Standing.FIRST
+    expire(requests)
+    requests.renew(KEY, "long")  # too late: it is another one's
+    assert requests.begin(KEY, PRINT, "third").standing is Standing.FIRST
+
+
+def test_what_only_prepares_is_no_effect(database):
+    requests, store = SqlRequests(database), SqlUploads(database)
+    act = Act("example", "system", 1_000_000)
+    SqlAccounts(database).create_organization(act, Organization("example", "Example", 1))
+    requests.begin(KEY, PRINT, "a")
+
+    def prepare():
+        with_every_write.set((database, requests.marker(KEY, "a")))
+        store.begin(upload := Upload("example", "1", b"a", 5, 1, 2, "key:k"))
+        store.cancel(act, upload, is_wanted=False)
+
+    copy_context().run(prepare)
+    expire(requests)
+    assert requests.begin(KEY, PRINT, "b").standing is Standing.FIRST
+
+    def upload():
+        with_every_write.set((database, requests.marker(KEY, "b")))
+        store.begin(entered := Upload("example", "2", b"a", 5, 1, 2, "key:k"))
+        store.receive(act, entered, "0" * 64, b"day")
+
+    copy_context().run(upload)
+    expire(requests)
+    assert requests.begin(KEY, PRINT, "c").standing is Standing.LOST
 
 
 def test_what_took_effect_is_never_begun_again(database):

@@ -264,6 +264,21 @@ def test_who_may_not_is_told_so_as_the_specification_has_it(api):
     assert api.failure("GET", "/psa/nothing") == (404, "NOT_FOUND")
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "more", "failure"),
+    [
+        ("GET", "/psa/pins?" + "a=1&" * 300, {}, (414, "URI_TOO_LONG")),
+        ("GET", "/psa/" + "a" * 9_000, {}, (414, "URI_TOO_LONG")),
+        ("GET", "/psa/pins", {"headers": {"x": "y" * 33_000}}, (431, "HEADERS_TOO_LARGE")),
+        ("POST", "/psa/pins", {"body": b" " * (5 << 20)}, (413, "TOO_LARGE")),
+    ],
+)
+def test_what_is_refused_before_anything_looks_at_it_fails_alike(
+    api, method, target, more, failure
+):
+    assert api.failure(method, target, **more) == failure
+
+
 def test_a_stranger_finds_nothing(api):
     pin = api.psa(cid=cid("mine"), name="mine")
     for prefix in ("/psa", "/v1"):

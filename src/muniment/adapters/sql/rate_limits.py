@@ -15,7 +15,8 @@ TABLES = (
 
 _US = 1_000_000
 _INSERT = "INSERT INTO rate_limits VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_FIND = "SELECT full_at FROM rate_limits WHERE policy = ? AND client = ? {lock}"
+_LOOK = "SELECT full_at FROM rate_limits WHERE policy = ? AND client = ?"
+_FIND = f"{_LOOK} {{lock}}"
 _UPDATE = "UPDATE rate_limits SET full_at = ? WHERE policy = ? AND client = ?"
 _PRUNE = "DELETE FROM rate_limits WHERE full_at <= ?"
 
@@ -26,14 +27,22 @@ class SqlRateCounters(SqlStore):
     def take(self, policy: RatePolicy, client: str, now: float, cost: int = 1) -> RateDecision:
         """See `RateCounters.take`; the time is the database's."""
         place = (policy.name, client)
+        if not cost:
+            return self._look(policy, place)
         with self._writing() as statements:
             now = statements.now() / _US
             statements.run(_INSERT, *place, 0)
             (full_at,) = statements.row(_FIND, *place)
             decision, after = decide(policy, full_at / _US, now, cost)
-            if decision.is_allowed and cost:
+            if decision.is_allowed:
                 statements.run(_UPDATE, round(after * _US), *place)
         return decision
+
+    def _look(self, policy: RatePolicy, place: tuple[str, str]) -> RateDecision:
+        with self._reading() as statements:
+            rows = statements.rows(_LOOK, *place)
+            full_at = rows[0][0] if rows else 0
+            return decide(policy, full_at / _US, statements.now() / _US, 0)[0]
 
     def prune(self) -> int:
         """Forget the clients whose quota is whole again, and return how many."""

@@ -98,10 +98,10 @@ class Gate:
             principal = self._authenticator.remembered(authorization)
             if principal is None:
                 if not self._authenticator.is_known(authorization):
-                    self._rates.check(address)
+                    await self._rates.check(address)
                 principal = await self._authenticator.look(authorization)
         except AuthenticationError:
-            self._rates.fail(address)
+            await self._rates.fail(address)
             raise
         return principal
 

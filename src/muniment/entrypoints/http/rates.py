@@ -13,6 +13,7 @@ from muniment.accounts.rate_limits import (
 from muniment.entrypoints.http.problems import ProblemError
 
 _WINDOW_S = 60
+_SHUT_OUT_MAX = 10_000
 
 
 class RequestRates:
@@ -29,8 +30,10 @@ class RequestRates:
     ) -> None:
         self._of_keys = RatePolicy("key", per_minute, _WINDOW_S)
         self._of_addresses = RatePolicy("address", failures_per_minute, _WINDOW_S)
+        self._shared = shared
         self._batched = BatchedRateCounters(shared) if shared is not None else None
         self._own = MemoryRateCounters()
+        self._shut_out: dict[str, tuple[float, RateDecision]] = {}
 
     async def take(self, key_id: str) -> RateDecision:
         """Count a request of a key.
@@ -51,25 +54,40 @@ class RequestRates:
             raise _too_many("this API key makes too many requests", decision)
         return decision
 
-    def fail(self, address: str) -> None:
-        """Count a request without a good key. Each process counts for itself: an address gets as often more as there are processes.
+    async def fail(self, address: str) -> None:
+        """Count a request without a good key.
 
         Raises:
             ProblemError: It is one too many.
         """
-        decision = self._own.take(self._of_addresses, address, time.monotonic())
+        decision = await self._take_failure(address)
         if not decision.is_allowed:
             raise _too_many("this address makes too many requests without a good API key", decision)
 
-    def check(self, address: str) -> None:
+    async def check(self, address: str) -> None:
         """Check that an address has failures left.
 
         Raises:
             ProblemError: It has none.
         """
-        now = time.monotonic()
-        if self._own.take(self._of_addresses, address, now, cost=0).remaining < 1:
-            self.fail(address)
+        if (await self._take_failure(address, cost=0)).remaining < 1:
+            await self.fail(address)
+
+    async def _take_failure(self, address: str, cost: int = 1) -> RateDecision:
+        """Count a failure, or none, to see how many are left. Who is refused does not reach the shared counters again before its time."""
+        now_s = time.monotonic()
+        if self._shared is None:
+            return self._own.take(self._of_addresses, address, now_s, cost)
+        until_s, decision = self._shut_out.get(address, (0.0, None))
+        if decision is not None and now_s < until_s:
+            return decision
+        take = self._shared.take
+        decision = await asyncio.to_thread(take, self._of_addresses, address, time.time(), cost)
+        if not decision.is_allowed:
+            if len(self._shut_out) >= _SHUT_OUT_MAX:
+                self._shut_out.clear()
+            self._shut_out[address] = now_s + decision.reset_s, decision
+        return decision
 
 
 def headers_of(decision: RateDecision) -> dict[str, str]:
