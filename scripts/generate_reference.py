@@ -11,6 +11,7 @@ from muniment.entrypoints.cli.answers import ANSWERS, COMMIT, PROBLEM
 from muniment.entrypoints.cli.exit_codes import EXIT_CODES
 from muniment.entrypoints.cli.root import cli
 from muniment.entrypoints.cli.session import global_options
+from muniment.entrypoints.http.problem_kinds import KINDS, TYPE_PATH
 from muniment.settings.archive import ARCHIVE_SETTINGS
 from muniment.settings.service import SERVICE_SETTINGS
 from muniment.testing.engines import pinned_version
@@ -27,6 +28,7 @@ def pages():
         "cli.md": cli_page(),
         "exit-codes.md": exit_code_page(),
         "gateway-differences.md": differences_page(),
+        "problems.md": problems_page(),
         "service-settings.md": service_settings_page(),
         "settings.md": settings_page(),
     }
@@ -149,6 +151,19 @@ def settings_page():
         "Two more variables are no settings: `MUNIMENT_HOME` is the home folder, `MUNIMENT_PASSPHRASE` the passphrase of a locked signing",
         "key where there is no terminal to ask for it.",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def problems_page():
+    lines = [
+        NOTE,
+        "# Problems of the HTTP API",
+        "",
+        "What an answer with an error status can say ([http.md](http.md)), by its `code`. Codes are never renamed; new ones can come, and a client",
+        f"that does not know one goes by the status. Every service says the same itself: `type` of a problem is `{TYPE_PATH}<code>` there.",
+    ]
+    for kind in sorted(KINDS.values(), key=lambda kind: kind.code):
+        lines += ["", f"## {kind.code}", "", f"Status {kind.status}. {kind.title}", "", kind.advice]
     return "\n".join(lines) + "\n"
 
 

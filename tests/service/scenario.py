@@ -37,8 +37,8 @@ _WORK_S = 60
 _PLACE = re.compile(r"{([a-z_]+)}")
 _SECRET = re.compile(r"mnk_\w+")
 _RANDOM = re.compile(
-    r"\b(?=[a-z]*[A-Z0-9])[0-9A-Za-z]{12}\b|[\w+/]{32,}=*|[0-9a-f-]{36}|[0-9a-f]{12,}|[0-9]{10,}|\b(?:baf|Qm|12D3)\w{20,}"
-    r"|\d{8}T\d{6}Z-[a-z0-9]+|\d{4}-\d\d-\d\dT[\d:.]+Z|\d{4}-\d\d-\d\d|\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT|(?<=cursor=)[\w%-]+|SHA256:[\w/+]+|mnk_\w+"
+    r"\b(?=[a-z]*[A-Z0-9])[0-9A-Za-z]{12}\b|[\w+/]{32,}=*|[0-9a-f-]{36}|[0-9a-f]{12,}|\b(?:baf|Qm|12D3)\w{20,}"
+    r"|\d{8}T\d{6}Z-[a-z0-9]+|\d{4}-\d\d-\d\dT[\d:.]+Z|\d{4}-\d\d-\d\d|\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT|(?<=cursor=)[\w%-]+|SHA256:[\w/+]+|mnk_\w+|\d{4,}"
 )
 
 
@@ -57,7 +57,7 @@ def run(folder, url=""):
 
 
 def like(value):
-    """Return a value without what differs in every run: ids, digests of what is encrypted, times, progress, and the order of what came at once."""
+    """Return a value without what differs in every run: ids, digests and sizes of what is encrypted, times, progress, and the order of what came at once."""
     if isinstance(value, dict):
         return {
             like(name): name if name == "progress" else like(item) for name, item in value.items()
@@ -66,7 +66,7 @@ def like(value):
         return sorted((like(item) for item in value), key=json.dumps)
     if isinstance(value, str):
         return _RANDOM.sub("*", value)
-    return 0 if isinstance(value, int) and value > 10**9 else value
+    return 0 if isinstance(value, int) and value >= 1000 else value
 
 
 def _do(house, key, step, known):
@@ -126,7 +126,7 @@ def _shown(answer, home):
 def _text(answer, home):
     """Return a body as it would be from a service in its usual place, without a key that opens anything."""
     text = _SECRET.sub("mnk_this_is_an_example_and_opens_nothing", answer.body.decode())
-    return text.replace(str(home), HOME).replace(bytes(home).hex(), HOME.encode().hex())
+    return text.replace(str(home), HOME).replace(bytes(home).hex()[2:], HOME.encode().hex()[2:])
 
 
 def _value(body, place):

@@ -50,7 +50,7 @@ def check_problem(answer):
     assert kind.status == answer.status_code
     if "idempotency-replayed" not in answer.headers:
         assert body["request_id"] == answer.headers["x-request-id"]
-    assert body["type"] == f"urn:muniment:problem:{kind.code}"
+    assert body["type"] == f"/problems/{kind.code}"
     assert "Traceback" not in answer.text
 
 
@@ -359,11 +359,18 @@ def test_the_description_knows_every_route_and_every_way_to_fail(call):
         for method in ("get", "post", "put", "patch", "delete"):
             operation = operations.get(method)
             if operation and path.startswith("/v1"):
-                assert {"400", "401", "403", "404", "429", "500", "503"} <= set(
-                    operation["responses"]
-                )
+                assert {"400", "401", "403", "429", "500", "503"} <= set(operation["responses"])
     assert json.dumps(description).count("http://") == 0
     assert "Problem" in description["components"]["schemas"]
+
+
+def test_the_type_of_every_problem_leads_to_what_it_means(call):
+    for kind in KINDS.values():
+        page = call("GET", f"/problems/{kind.code}", token="")
+        assert page.status_code == 200
+        assert kind.title in page.text
+        assert kind.advice in page.text
+    assert call("GET", "/problems/none", token="").json()["type"] == "/problems/not-found"
 
 
 def test_a_route_that_does_not_say_who_may_use_it_stops_the_service(call):

@@ -22,7 +22,7 @@ from muniment.entrypoints.http.contract.problems import (
     drop_failures,
     shared_responses,
 )
-from muniment.entrypoints.http.contract.schemas import complete_schemas
+from muniment.entrypoints.http.contract.schemas import ANSWERS, complete_schemas
 from muniment.entrypoints.http.problem_kinds import KINDS
 
 _ACCEPTS, _ALSO, _FAILS, _FIELDS = "accepts", "also", "fails", "fields"
@@ -66,6 +66,11 @@ OPENAPI = OpenAPIConfig(
 def accepts(media_type: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the option of a route that reads its body itself: of what type it is, and its JSON Schema; any bytes if left out."""
     return {_ACCEPTS: (media_type, schema or {})}
+
+
+def answers(shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the option of a route that answers more than its handler's type says: of which type it is."""
+    return {ANSWERS: shape}
 
 
 def also_answers(media_type: str) -> dict[str, Any]:
@@ -116,6 +121,9 @@ def _complete(method: str, operation: Operation, options: dict[str, Any]) -> Non
     if _ACCEPTS in options:
         media_type, schema = options[_ACCEPTS]
         operation["requestBody"] = {"content": {media_type: {"schema": schema}}}
+    if ANSWERS in options:
+        schema = {"$ref": f"#/components/schemas/{options[ANSWERS].__name__}"}
+        operation["responses"]["200"]["content"] = {"application/json": {"schema": schema}}
     if _ALSO in options:
         text = {"schema": {"type": "string"}}
         operation["responses"]["200"]["content"][options[_ALSO]] = text

@@ -13,7 +13,11 @@ from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 
 from muniment.entrypoints.http.contract.document import Document, closure_of
+from muniment.entrypoints.http.contract.shapes import RESULTS
 from muniment.entrypoints.http.problems import Problem
+
+ANSWERS = "answers"
+"""The option of a route with the type of its answer, where the handler's own does not say it."""
 
 _REFERENCE = "#/components/schemas/{name}"
 _INNER_NAME = re.compile(r"Page_[\w.]*?(\w+)_(?=\"|$)")
@@ -35,11 +39,12 @@ def complete_schemas(document: Document, app: Litestar) -> Document:
 
 def types(app: Litestar) -> list[Any]:
     """Return the types of the bodies that an application takes and answers."""
-    found = {Problem: None}
+    found: dict[Any, None] = dict.fromkeys((Problem, *RESULTS))
     for handler in _handlers(app):
         signature = handler.parsed_fn_signature
         hints = [signature.return_type.annotation]
         hints += [one.annotation for name, one in signature.parameters.items() if name == "data"]
+        hints.append(handler.opt.get(ANSWERS))
         hints += [spec.data_container for spec in (handler.responses or {}).values()]
         for hint in hints:
             for type_ in _structs_in(hint):

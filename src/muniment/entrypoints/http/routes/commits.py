@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from litestar import Response, Router, get, post
@@ -20,6 +20,7 @@ from muniment.archive.commit_source import read_manifest, read_whole
 from muniment.bootstrap.archive import Archive
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
+from muniment.entrypoints.http.contract.shapes import TokensView
 from muniment.entrypoints.http.openapi import fails
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
@@ -100,7 +101,7 @@ class TimestampView(msgspec.Struct):
     detail: str
     bitcoin_height: int | None
     bitcoin_time: int | None
-    tokens: dict[str, Any] | None
+    tokens: TokensView | None
 
 
 @get("/commits", opt=needs(Permission.ARCHIVE_READ), sync_to_thread=True)
@@ -171,7 +172,7 @@ def show_timestamp(service: Service, principal: Principal, commit_id: str) -> Ti
     archive = service.archives.get(principal.organization_id)
     with archive.store.open(commit_id) as folder:
         check = check_timestamp(folder, archive.header_source(), archive.timestamp_roots())
-    tokens = check.tokens.view() if check.tokens else None
+    tokens = msgspec.convert(check.tokens.view(), TokensView) if check.tokens else None
     return TimestampView(check.state, check.detail, check.height, check.time_s, tokens)
 
 

@@ -16,7 +16,7 @@ from muniment.accounts.principals import AuthenticationError, Principal
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.events import Streams
-from muniment.entrypoints.http.openapi import also_answers, fails
+from muniment.entrypoints.http.openapi import also_answers, answers, fails
 from muniment.entrypoints.http.pages import PAGE_DEFAULT, PAGE_MAX
 from muniment.entrypoints.http.requests import HttpRequest
 
@@ -43,7 +43,7 @@ class Events(msgspec.Struct):
 
 @get(
     "/events",
-    opt=needs(Permission.EVENTS_READ) | also_answers(MEDIA_TYPE) | fails("gone"),
+    opt=needs(Permission.EVENTS_READ) | answers(Events) | also_answers(MEDIA_TYPE) | fails("gone"),
 )
 async def list_events(
     request: HttpRequest,

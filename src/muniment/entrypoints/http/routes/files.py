@@ -14,7 +14,8 @@ from muniment.adapters.sql.catalog import SqlCatalog
 from muniment.archive.catalog import ArchivedFile, Kind
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
-from muniment.entrypoints.http.openapi import fails, field, takes
+from muniment.entrypoints.http.contract.shapes import ProofView
+from muniment.entrypoints.http.openapi import answers, fails, field, takes
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -184,7 +185,7 @@ def head_content(
 
 @get(
     "/commits/{commit_id:str}/files/{leaf:int}/proof",
-    opt=needs(Permission.ARCHIVE_READ),
+    opt=needs(Permission.ARCHIVE_READ) | answers(ProofView),
     sync_to_thread=True,
 )
 def show_proof(

@@ -14,6 +14,7 @@ from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.authentication import needs
+from muniment.entrypoints.http.contract.shapes import RESULT_SCHEMA
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -99,6 +100,9 @@ class OperationProblem(msgspec.Struct):
     detail: str
 
 
+Result = Annotated[dict[str, Any], msgspec.Meta(extra_json_schema=RESULT_SCHEMA)]
+
+
 class OperationView(msgspec.Struct):
     """An operation.
 
@@ -120,7 +124,7 @@ class OperationView(msgspec.Struct):
     cancel_requested: bool
     progress: ProgressView | None
     stages: list[StageView]
-    result: dict[str, Any] | None
+    result: Result | None
     problem: OperationProblem | None
     created_at: int
     started_at: int | None
