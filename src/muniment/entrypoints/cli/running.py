@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 
 import click
@@ -125,7 +126,18 @@ class _LogHandler(logging.Handler):
         if self._session.quiet or (self._session.json and not self._session.verbose):
             level = logging.ERROR
         if record.levelno >= level:
-            click.echo(f"muniment: {plain(record.getMessage())}", err=True)
+            for line in _lines(record):
+                click.echo(f"muniment: {plain(line)}", err=True)
+
+
+def _lines(record: logging.LogRecord) -> list[str]:
+    """Return what a record says: of an error that nobody foresaw also where it came from, of any other what it was."""
+    text, error = record.getMessage(), record.exc_info and record.exc_info[1]
+    if not error:
+        return [text]
+    if record.levelno >= logging.ERROR:
+        return [text, *"".join(traceback.format_exception(error)).splitlines()]
+    return [f"{text}: {error}"]
 
 
 def _set_up_logging(session: Session) -> None:
