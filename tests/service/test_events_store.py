@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import pytest
 
-from muniment.accounts.events import PERMISSIONS, EventsGoneError, nouns_for
+from muniment.accounts.events import PERMISSIONS, EventsGoneError, kinds_for
 from muniment.accounts.organizations import Act, Member, Organization
-from muniment.accounts.permissions import Permission, Role
+from muniment.accounts.permissions import ROLES, Permission, Role
+from muniment.accounts.principals import PermissionDeniedError, Principal
 from muniment.adapters.sql import events as sql_events
 from muniment.adapters.sql.accounts import SqlAccounts
 from muniment.adapters.sql.events import SqlEvents, on_job_change
@@ -78,7 +79,8 @@ def test_who_may_not_see_members_learns_nothing_of_them_and_still_goes_on(office
     for number in range(30):
         member = Member(f"m{number}", "one", "Ada", Role.READER, 1)
         office.accounts.add_member(office.act(), member)
-    nouns = nouns_for(frozenset({Permission.FILES_LIST, Permission.EVENTS_READ}))
+    permissions = frozenset({Permission.FILES_LIST, Permission.EVENTS_READ})
+    nouns = kinds_for(Principal("one", "key:x", permissions))
     assert nouns == {"upload"}
     assert office.events.events("one", 0, 5, nouns) == ([], 31)
     assert office.events.events("one", 0, 5, frozenset()) == ([], 31)
@@ -150,6 +152,56 @@ def test_a_reader_skips_nothing_while_writers_commit_in_any_order(office):
     for thread in threads:
         thread.join()
     assert seen == list(range(2, 2 + writers * each))
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_a_lower_number_that_is_committed_later_is_not_passed_over(office, is_undone):
+    """Who was given a number, and has not committed, keeps all with higher ones waiting."""
+    committed = threading.Event()
+
+    def overtake():
+        office.append("one", 222)
+        committed.set()
+
+    other = threading.Thread(target=overtake)
+    with suppress(ZeroDivisionError), office._writing() as statements:
+        sql_events.append(statements, "one", 111, "upload.received", "upload:1", "x")
+        statements.end()  # it has its number now
+        other.start()
+        assert not committed.wait(0.5)
+        assert office.events.events("one", 1, 10, ALL) == ([], 1)
+        if is_undone:
+            raise ZeroDivisionError
+    other.join()
+    found, after = office.events.events("one", 1, 10, ALL)
+    assert [event.at for event in found] == ([222] if is_undone else [111, 222])
+    assert after == found[-1].number == office.events.last("one")
+
+
+def test_events_are_told_by_noun_or_by_kind(office):
+    office.accounts.add_member(office.act(), Member("m1", "one", "Ada", Role.OWNER, 1))
+    office.accounts.set_role(office.act(), "m1", Role.OWNER)
+    office.append("one", 5)
+
+    def told(*kinds):
+        found, after = office.events.events("one", 0, 10, frozenset(kinds))
+        assert after == 4
+        return [event.kind for event in found]
+
+    assert told("member") == ["member.added", "member.role_changed"]
+    assert told("member.added", "upload") == ["member.added", "upload.received"]
+    assert told("member.removed") == told("nobody") == told("nobody.x") == []
+
+
+def test_one_may_ask_for_what_one_may_see():
+    reader = Principal("one", "key:x", ROLES[Role.READER])
+    assert kinds_for(reader, "upload,pin.created") == {"upload", "pin.created"}
+    for wanted in ("key", "upload,member.added"):
+        with pytest.raises(PermissionDeniedError):
+            kinds_for(reader, wanted)
+    for wanted in ("nothing", "upload,", "uploads.received", ","):
+        with pytest.raises(UsageError, match="kinds of events of"):
+            kinds_for(reader, wanted)
 
 
 def test_two_logs_are_always_written_in_one_order(office):

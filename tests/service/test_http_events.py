@@ -1,18 +1,24 @@
 """The events of an organisation over HTTP: on a real server, as a stream and a page at a time."""
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from litestar.testing import TestClient
 
+from muniment.accounts.events import Event
 from muniment.accounts.permissions import Permission, Role
 from muniment.bootstrap.service import Service
+from muniment.entrypoints.http import events as http_events
 from muniment.entrypoints.http.app import create_app
+from muniment.entrypoints.http.events import PAGE, STREAMS_MAX, STREAMS_OF_ONE_MAX, Streams
+from muniment.entrypoints.http.problems import ProblemError
 from muniment.jobs.model import NewJob
 
 
@@ -79,6 +85,115 @@ def test_a_reader_learns_nothing_of_keys_and_members(call):
     assert found["next"] == 3
     contributor = call.robot("contributor", Role.CONTRIBUTOR)
     assert call("/v1/events", token=contributor).status_code == 403
+
+
+def test_kinds_can_be_chosen(call):
+    member = call.client.post(
+        "/v1/members",
+        json={"name": "Ada", "role": "reader"},
+        headers={"authorization": f"Bearer {call.token}"},
+    )
+    assert member.status_code == 201
+    found = call("/v1/events?after=0&kind=member,organization.created").json()["items"]
+    assert [event["kind"] for event in found] == ["organization.created", "member.added"]
+    reader = call.robot("reader", Role.READER)
+    refused = call("/v1/events?after=0&kind=member.added", token=reader)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    for wrong in ("a..b", "x" * 1001, "Upload", "uploads"):
+        assert call(f"/v1/events?kind={wrong}").status_code == 400
+
+
+def test_what_one_does_not_wait_for_ends_no_wait(call):
+    now = call("/v1/events").json()["next"]
+    timers = [threading.Timer(0.3, call.robot), threading.Timer(1.2, upload, (call,))]
+    for timer in timers:
+        timer.start()
+    answer = call(f"/v1/events?after={now}&wait_s=30&kind=upload").json()
+    for timer in timers:
+        timer.join()
+    assert [event["kind"] for event in answer["items"]] == ["upload.received"]
+
+
+def upload(call):
+    headers = {"authorization": f"Bearer {call.token}"}
+    assert call.client.put("/v1/files/a", content=b"a", headers=headers).status_code == 201
+
+
+class Store:
+    """Events in memory that are counted; every other one is an upload."""
+
+    def __init__(self):
+        self.count, self.reads = 0, 0
+
+    def last_of(self, names):
+        return dict.fromkeys(names, self.count)
+
+    def events(self, _name, after, limit, kinds):
+        self.reads += 1
+        numbers = [n for n in range(after + 1, self.count + 1) if n % 2 or "pin" in kinds]
+        found = [Event(n, 0, "x.y", "x:1", "x", {}) for n in numbers[:limit]]
+        return found, found[-1].number if len(found) == limit else self.count
+
+
+def test_a_reader_that_takes_nothing_costs_nothing():
+    async def scenario():
+        store = Store()
+        streams = Streams(store, look_s=0.001)
+        following = streams.follow("one", 0, frozenset({"pin"}), 60)
+        store.count = 5_000
+        assert len(await anext(following)) == PAGE
+        reads = store.reads
+        store.count = 10_000
+        await asyncio.sleep(0.05)
+        assert store.reads == reads  # nothing is read for it, and so nothing is kept
+        assert (await anext(following))[0].number == PAGE + 1
+        await following.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_says_that_it_lives_however_much_happens_that_it_does_not_tell():
+    async def scenario():
+        store = Store()
+        store.count = 1
+        streams = Streams(store, look_s=0.001)
+        following = streams.follow("one", 1, frozenset(), 0.1)
+
+        async def be_busy():
+            while True:
+                store.count += 2 - store.count % 2  # never one that is told
+                await asyncio.sleep(0.002)
+
+        busy = asyncio.create_task(be_busy())
+        store.events = lambda _name, after, _limit, _kinds: ([], max(after, store.count))
+        assert await asyncio.wait_for(anext(following), 10) == []
+        busy.cancel()
+        await following.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_no_organisation_takes_all_places():
+    streams = Streams(Store())
+    with ExitStack() as places:
+        for _ in range(STREAMS_OF_ONE_MAX):
+            places.enter_context(streams.place("one"))
+        with pytest.raises(ProblemError, match="this organisation"):
+            places.enter_context(streams.place("one"))
+        places.enter_context(streams.place("two"))
+        for number in range(STREAMS_MAX - STREAMS_OF_ONE_MAX - 1):
+            places.enter_context(streams.place(f"other {number}"))
+        with pytest.raises(ProblemError, match="this service"):
+            places.enter_context(streams.place("two"))
+    with streams.place("one"):
+        pass
+
+
+def test_who_comes_too_late_gets_a_problem_and_no_stream(call, monkeypatch):
+    monkeypatch.setattr(http_events, "STREAMS_OF_ONE_MAX", 0)
+    answer = call("/v1/events", headers={"accept": "text/event-stream"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "5"
 
 
 def test_nothing_of_another_organisation_is_told(call):

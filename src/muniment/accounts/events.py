@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import msgspec
 
 from muniment.accounts.permissions import Permission
-from muniment.errors import MunimentError
+from muniment.accounts.principals import Principal
+from muniment.errors import MunimentError, UsageError
 
 
 class EventsGoneError(MunimentError):
@@ -48,9 +49,34 @@ PERMISSIONS = {
 """What a principal needs to learn of the events of each noun. Those of any other noun are told to nobody."""
 
 
-def nouns_for(permissions: frozenset[Permission]) -> frozenset[str]:
-    """Return the nouns whose events may be told to who has these permissions."""
-    return frozenset(noun for noun, needed in PERMISSIONS.items() if needed in permissions)
+Kinds = frozenset[str]
+"""Kinds of events, as `upload.received`, and nouns, as `upload`, for all kinds that begin with them."""
+
+
+def kinds_for(principal: Principal, wanted: str = "") -> Kinds:
+    """Return what may be told to a principal: all that it may ask for itself, or what it wants of that.
+
+    Args:
+        principal: Who is to be told.
+        wanted: Nouns and kinds with commas between; empty for all.
+
+    Raises:
+        UsageError: One of them begins with no noun that there are events of.
+        PermissionDeniedError: It may not be told of one of them.
+    """
+    if not wanted:
+        return frozenset(
+            noun for noun, needed in PERMISSIONS.items() if needed in principal.permissions
+        )
+    kinds = frozenset(wanted.split(","))
+    for kind in sorted(kinds):
+        noun = kind.partition(".")[0]
+        if noun not in PERMISSIONS:
+            raise UsageError(
+                f"expected kinds of events of {', '.join(sorted(PERMISSIONS))}, got {kind!r:.80}"
+            )
+        principal.require(PERMISSIONS[noun])
+    return kinds
 
 
 class EventStore(Protocol):
@@ -63,9 +89,9 @@ class EventStore(Protocol):
         """Return the numbers of the last events of several organisations, as far as they have any."""
 
     def events(
-        self, organization_id: str, after: int, limit: int, nouns: frozenset[str]
+        self, organization_id: str, after: int, limit: int, kinds: Kinds
     ) -> tuple[list[Event], int]:
-        """Return events of some nouns in order, beginning behind number `after`; with 0, at the first that is kept.
+        """Return events of some kinds in order, beginning behind number `after`; with 0, at the first that is kept.
 
         Returns:
             The events, and the number after which to go on: all events up to it were looked at.

@@ -6,9 +6,10 @@ The row in `event_heads` is locked until the commit, so that numbers are given i
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from muniment.accounts.events import PERMISSIONS, Event, EventsGoneError
+from muniment.accounts.events import PERMISSIONS, Event, EventsGoneError, Kinds
 from muniment.adapters.sql.statements import Row, SqlStore, Statements
 from muniment.errors import UsageError
 from muniment.jobs.model import NO_ORGANIZATION, Job, JobEvent
@@ -46,7 +47,8 @@ _INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _FORGET_PROGRESS = f"""DELETE FROM events
     WHERE organization_id = ? AND subject = ? AND kind = '{_PROGRESSED}'"""
 _PAGE = """SELECT number, at, kind, subject, actor, data FROM events
-    WHERE organization_id = ? AND number > ? AND noun IN ({nouns}) ORDER BY number LIMIT ?"""
+    WHERE organization_id = ? AND number > ? AND (noun IN ({nouns}) OR kind IN ({kinds}))
+    ORDER BY number LIMIT ?"""
 
 
 def append(
@@ -102,11 +104,11 @@ class SqlEvents(SqlStore):
             return {name: int(number) for name, number in statements.sought(sql, organization_ids)}
 
     def events(
-        self, organization_id: str, after: int, limit: int, nouns: frozenset[str]
+        self, organization_id: str, after: int, limit: int, kinds: Kinds
     ) -> tuple[list[Event], int]:
         """See `EventStore.events`."""
-        wanted = sorted(nouns & PERMISSIONS.keys())
-        sql = _PAGE.format(nouns=", ".join("?" * len(wanted)) or "NULL")
+        nouns, others = sorted(kinds & PERMISSIONS.keys()), sorted(kinds - PERMISSIONS.keys())
+        sql = _PAGE.format(nouns=_places(nouns), kinds=_places(others))
         with self._reading() as statements:
             last, removed = _head(statements, organization_id)
             if 0 < after < removed:
@@ -115,9 +117,8 @@ class SqlEvents(SqlStore):
                 )
             if after > last:
                 raise UsageError(f"there is no event with number {after} yet; the last is {last}")
-            found = [
-                _event(row) for row in statements.rows(sql, organization_id, after, *wanted, limit)
-            ]
+            rows = statements.rows(sql, organization_id, after, *nouns, *others, limit)
+        found = [_event(row) for row in rows]
         # Where the page is not full, nothing up to the end of the log is left to be told.
         return found, found[-1].number if len(found) == limit else last
 
@@ -152,6 +153,10 @@ def _insert(statements: Statements, events: list[Row]) -> None:
     first = last - len(events) + 1
     rows = [(name, number, *values) for number, (name, *values) in enumerate(events, first)]
     statements.run_many(_INSERT, rows)
+
+
+def _places(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values)) or "NULL"
 
 
 def _head(statements: Statements, organization_id: str) -> tuple[int, int]:

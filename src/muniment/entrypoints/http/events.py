@@ -6,9 +6,10 @@ Whoever waits reads from the database by the number that it saw last, a page at 
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
-from muniment.accounts.events import Event, EventStore
+from muniment.accounts.events import Event, EventStore, Kinds
 from muniment.entrypoints.http.problems import ProblemError
 from muniment.errors import MunimentError
 
@@ -16,6 +17,9 @@ _log = logging.getLogger(__name__)
 
 LOOK_S = 0.25
 STREAMS_MAX = 1_000
+STREAMS_OF_ONE_MAX = 100
+"""Of one organisation: none shuts the others out."""
+
 PAGE = 100
 
 
@@ -33,7 +37,7 @@ class Streams:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._seen: dict[str, int] = {}
         self._looking: asyncio.Task[None] | None = None
-        self._count = 0
+        self._following: Counter[str] = Counter()
         self.is_stopping = False
 
     def stop(self) -> None:
@@ -44,27 +48,31 @@ class Streams:
                 event.set()
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """Take a place among those who follow events.
+    def place(self, organization_id: str) -> Iterator[None]:
+        """Take a place among those who follow events, and among those of one organisation.
 
         Raises:
             ProblemError: There is none.
         """
-        if self._count >= STREAMS_MAX or self.is_stopping:
+        is_full = self._following.total() >= STREAMS_MAX
+        if is_full or self._following[organization_id] >= STREAMS_OF_ONE_MAX or self.is_stopping:
+            whose = "this service" if is_full else "this organisation"
             raise ProblemError(
-                "unavailable", "too many follow the events of this service", {"retry-after": "5"}
+                "unavailable", f"too many follow the events of {whose}", {"retry-after": "5"}
             )
-        self._count += 1
+        self._following[organization_id] += 1
         try:
             yield
         finally:
-            self._count -= 1
+            self._following[organization_id] -= 1
+            if not self._following[organization_id]:
+                del self._following[organization_id]
 
     async def page(
-        self, organization_id: str, after: int, limit: int, nouns: frozenset[str]
+        self, organization_id: str, after: int, limit: int, kinds: Kinds
     ) -> tuple[list[Event], int]:
         """Return the events that are there; see `EventStore.events`."""
-        return await asyncio.to_thread(self._store.events, organization_id, after, limit, nouns)
+        return await asyncio.to_thread(self._store.events, organization_id, after, limit, kinds)
 
     async def wait(self, organization_id: str, after: int, wait_s: float) -> None:
         """Wait until there is an event behind a number, but no longer than so."""
@@ -87,19 +95,27 @@ class Streams:
                 del self._waiting[organization_id]
                 self._seen.pop(organization_id, None)
 
+    async def first(
+        self, organization_id: str, after: int, limit: int, kinds: Kinds, wait_s: float
+    ) -> tuple[list[Event], int]:
+        """Return the events that are there, or else the first that come within a time; see `EventStore.events`."""
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + wait_s
+        while True:
+            found, after = await self.page(organization_id, after, limit, kinds)
+            left_s = until_s - clock()
+            # Events of other kinds may come all the time: they do not end the wait.
+            if found or left_s <= 0 or self.is_stopping:
+                return found, after
+            await self.wait(organization_id, after, left_s)
+
     async def follow(
-        self, organization_id: str, after: int, nouns: frozenset[str], silence_s: float
+        self, organization_id: str, after: int, kinds: Kinds, silence_s: float
     ) -> AsyncIterator[list[Event]]:
         """Iterate over the events behind a number as they come; an empty list says that there were none for so long."""
         while not self.is_stopping:
-            found, after = await self.page(organization_id, after, PAGE, nouns)
-            if found:
-                yield found
-            if len(found) < PAGE:
-                before = asyncio.get_running_loop().time()
-                await self.wait(organization_id, after, silence_s)
-                if asyncio.get_running_loop().time() - before >= silence_s:
-                    yield []
+            found, after = await self.first(organization_id, after, PAGE, kinds, silence_s)
+            yield found
 
     async def _look(self) -> None:
         """Look for events of those that somebody waits for, until nobody does."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, nullcontext
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +11,7 @@ from litestar import Response, Router, get
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
-from muniment.accounts.events import Event, nouns_for
+from muniment.accounts.events import Event, Kinds, kinds_for
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import AuthenticationError, Principal
 from muniment.bootstrap.service import Service
@@ -25,6 +26,7 @@ WAIT_MAX_S = 60
 _SILENCE_S = 15.0
 _RETRY_MS = 2_000
 _NUMBER_MAX = 2**62
+_KINDS = r"^([a-z-]+(\.[a-z_-]+)?(,[a-z-]+(\.[a-z_-]+)?)*)?$"
 
 Number = Annotated[int | None, QueryParameter(ge=0, le=_NUMBER_MAX)]
 
@@ -52,6 +54,7 @@ async def list_events(
     streams: Streams,
     after: Number = None,
     limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
+    kind: Annotated[str, QueryParameter(max_length=1_000, pattern=_KINDS)] = "",
     wait_s: Annotated[int, QueryParameter(ge=0, le=WAIT_MAX_S)] = 0,
     last_event_id: Annotated[
         str, HeaderParameter(name="last-event-id", pattern="^[0-9]{0,18}$")
@@ -59,37 +62,46 @@ async def list_events(
 ) -> Response[Any]:
     """Follow what happens: as a stream if the client accepts `text/event-stream`, else one page.
 
-    Without `after` (or `Last-Event-ID`) it begins with what happens from now on; with 0, with the oldest event that is kept.
+    Without `after` (or `Last-Event-ID`) it begins with what happens from now on; with 0, with the oldest event that is kept. `kind` names
+    what is to be told of, with commas between: nouns, as `upload`, or kinds, as `pin.created`.
     """
-    nouns = nouns_for(principal.permissions)
+    kinds = kinds_for(principal, kind)
     if last_event_id:
         after = int(last_event_id)
     if after is None:
         _events, after = await streams.page(principal.organization_id, 0, 1, frozenset())
     if MEDIA_TYPE in request.headers.get("accept", ""):
         # A first look, so that what cannot be followed is a problem and no stream.
-        await streams.page(principal.organization_id, after, 1, nouns)
-        following = _stream(streams, service, principal, after, nouns)
-        return Stream(following, media_type=MEDIA_TYPE, headers={"cache-control": "no-cache"})
-    found, next_after = await streams.page(principal.organization_id, after, limit, nouns)
-    if not found and wait_s:
-        with streams.place():
-            await streams.wait(principal.organization_id, next_after, wait_s)
-        found, next_after = await streams.page(principal.organization_id, after, limit, nouns)
-    return Response(Events(found, next_after))
+        await streams.page(principal.organization_id, after, 1, kinds)
+        following = _stream(streams, service, principal, after, kinds)
+        begun = _begun(await anext(following), following)
+        return Stream(begun, media_type=MEDIA_TYPE, headers={"cache-control": "no-cache"})
+    with streams.place(principal.organization_id) if wait_s else nullcontext():
+        first = await streams.first(principal.organization_id, after, limit, kinds, wait_s)
+    return Response(Events(*first))
 
 
 router = Router("/", route_handlers=[list_events], tags=["events"])
 
 
+async def _begun(
+    first: bytes, following: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """Write a stream that has taken its place already."""
+    async with aclosing(following):
+        yield first
+        async for piece in following:
+            yield piece
+
+
 async def _stream(
-    streams: Streams, service: Service, principal: Principal, after: int, nouns: frozenset[str]
-) -> AsyncIterator[bytes]:
+    streams: Streams, service: Service, principal: Principal, after: int, kinds: Kinds
+) -> AsyncGenerator[bytes, None]:
     """Write events as the HTML standard (9.2) has it. A comment now and then shows that the stream lives, and is the time to see that its key does."""
-    with streams.place():
+    with streams.place(principal.organization_id):
         yield b"retry: %d\n\n" % _RETRY_MS
         checked_s = time.monotonic()
-        async for found in streams.follow(principal.organization_id, after, nouns, _SILENCE_S):
+        async for found in streams.follow(principal.organization_id, after, kinds, _SILENCE_S):
             if time.monotonic() - checked_s >= _SILENCE_S:
                 checked_s = time.monotonic()
                 try:
