@@ -60,7 +60,7 @@ def test_who_pages_by_time_misses_no_pin_that_comes_meanwhile(processes):
         after_ms = -1
         while True:
             was_over = is_over.is_set()  # asked first: what came before it is there
-            pins = processes[0].pins.page("example", PinFilter(after_ms=after_ms), 1_000)
+            pins = processes[0].pins.page("example", PinFilter(after_ms=after_ms), 1_000)[0]
             seen.extend(pin.request_id for pin in reversed(pins))
             after_ms = max([after_ms, *(pin.created_ms for pin in pins)])
             if was_over:

@@ -57,8 +57,11 @@ class PinStore(Protocol):
     def remove(self, act: Act, request_id: str) -> None:
         """Remove a pin, end the work on it, and let go of what no other one wants; raises as `get`."""
 
-    def page(self, organization_id: str, wanted: PinFilter, limit: int) -> list[Pin]:
-        """Return the newest pins that are wanted, newest first.
+    def page(self, organization_id: str, wanted: PinFilter, limit: int) -> tuple[list[Pin], int]:
+        """Return the newest pins that are wanted, newest first, and how many there are in all.
+
+        The count is exact where all are asked for, or states and times only, or where the page is not full; else it ends at 10,000, and
+        where too many pins would have to be looked at, it says that there are more than those returned.
 
         Raises:
             TooBroadError: It would take looking at too many pins.
@@ -72,9 +75,6 @@ class PinStore(Protocol):
         Returns:
             The pins, newest first; and, where more may be found than these if they are fewer than `limit`, before which time to go on.
         """
-
-    def count(self, organization_id: str, wanted: PinFilter) -> int:
-        """Count the pins that are wanted: exactly, but where an index leads to more than `COUNTED_MAX` only to there; raises as `page`."""
 
     def totals(self, organization_id: str) -> PinTotals:
         """Count the pins by state."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from muniment.adapters.sql.pin_rows import BUCKET_PINS
-from muniment.adapters.sql.statements import Statements
+from muniment.adapters.sql.statements import Row, Statements
 from muniment.pinning.filters import END_MS
 from muniment.pinning.model import PinStatus, PinTotals
 
@@ -126,7 +126,9 @@ def _add(statements: Statements, gathered: Sequence[Changes], organization_id: s
         for (bucket, status), by in changes.items():
             for place in (bucket, ALL):
                 sums.setdefault(place, Counter())[place, status] += by
-    for bucket in sorted(sums, key=lambda bucket: (bucket == ALL, bucket)):
-        values = [sums[bucket][bucket, status] for status in PinStatus]
-        if any(values):
-            statements.run(_ADD, organization_id, bucket, *values)
+    rows: list[Row] = [
+        (organization_id, bucket, *(sums[bucket][bucket, status] for status in PinStatus))
+        for bucket in sorted(sums, key=lambda bucket: (bucket == ALL, bucket))
+        if any(sums[bucket].values())
+    ]
+    statements.run_many(_ADD, rows)

@@ -56,8 +56,8 @@ _FOLLOW = """UPDATE pins SET status = ?, detail = ?, size_bytes = ?, blocks = ?,
 _REPLACED = "FROM pin_replaced WHERE organization_id = ? AND created_ms = ?"
 _IS_WANTED = """SELECT 1 FROM pins WHERE organization_id = ? AND cid_key = ?
     UNION ALL SELECT 1 FROM pin_replaced WHERE organization_id = ? AND cid_key = ? LIMIT 1"""
-_PROGRESS = """SELECT job_id, stage, done, unit FROM jobs
-    WHERE organization_id = ? AND stage IS NOT NULL AND job_id IN ({values})"""
+_PROGRESS = """SELECT stage, done, unit FROM jobs
+    WHERE organization_id = ? AND job_id = ? AND stage IS NOT NULL"""
 
 _STATUSES = {
     JobEvent.QUEUED: PinStatus.QUEUED,
@@ -95,8 +95,7 @@ class SqlPins(SqlStore):
     def get(self, organization_id: str, request_id: str) -> Pin:
         """See `PinStore.get`."""
         with self._reading() as statements:
-            pin = _found(statements, organization_id, request_id)
-            return _with_progress(statements, organization_id, [pin])[0]
+            return _with_progress(statements, _found(statements, organization_id, request_id))
 
     def change(
         self, act: Act, request_id: str, change: PinChange, *, within: Statements | None = None
@@ -152,11 +151,11 @@ class SqlPins(SqlStore):
             before = {"cid": pin.wanted.cid, "name": pin.wanted.name}
             audit_log.append(statements, act, "pin.removed", _target(pin), before=before)
 
-    def page(self, organization_id: str, wanted: PinFilter, limit: int) -> list[Pin]:
+    def page(self, organization_id: str, wanted: PinFilter, limit: int) -> tuple[list[Pin], int]:
         """See `PinStore.page`."""
         with self._reading() as statements:
-            rows = pin_queries.page(statements, organization_id, wanted, limit)
-            return _with_progress(statements, organization_id, list(map(pin_of, rows)))
+            rows, count = pin_queries.page(statements, organization_id, wanted, limit)
+            return [_with_progress(statements, pin_of(row)) for row in rows], count
 
     def part(
         self, organization_id: str, wanted: PinFilter, limit: int
@@ -164,12 +163,7 @@ class SqlPins(SqlStore):
         """See `PinStore.part`."""
         with self._reading() as statements:
             rows, floor = pin_queries.part(statements, organization_id, wanted, limit)
-            return _with_progress(statements, organization_id, list(map(pin_of, rows))), floor
-
-    def count(self, organization_id: str, wanted: PinFilter) -> int:
-        """See `PinStore.count`."""
-        with self._reading() as statements:
-            return pin_queries.count(statements, organization_id, wanted)
+            return [_with_progress(statements, pin_of(row)) for row in rows], floor
 
     def totals(self, organization_id: str) -> PinTotals:
         """See `PinStore.totals`."""
@@ -381,16 +375,12 @@ def _is_wanted(statements: Statements, organization_id: str, cid_key: bytes) -> 
     return bool(statements.rows(_IS_WANTED, *(organization_id, cid_key) * 2))
 
 
-def _with_progress(statements: Statements, organization_id: str, pins: Sequence[Pin]) -> list[Pin]:
-    """Add to pins that are being fetched how far that is."""
-    fetching = [pin.job_id for pin in pins if pin.status is PinStatus.PINNING]
-    if not fetching:
-        return list(pins)
-    told = {
-        job_id: f"{stage}: {done} {unit}"
-        for job_id, stage, done, unit in statements.sought(_PROGRESS, fetching, organization_id)
-    }
-    return [replace(pin, progress=told.get(pin.job_id, "")) for pin in pins]
+def _with_progress(statements: Statements, pin: Pin) -> Pin:
+    """Add how far fetching a pin is; few pins of an organisation are fetched at once."""
+    if pin.status is not PinStatus.PINNING:
+        return pin
+    rows = statements.rows(_PROGRESS, pin.organization_id, pin.job_id)
+    return replace(pin, progress="".join(f"{stage}: {done} {unit}" for stage, done, unit in rows))
 
 
 def _plain(value: object) -> object:

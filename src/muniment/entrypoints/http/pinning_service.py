@@ -74,13 +74,22 @@ class PinBody(msgspec.Struct):
     meta: Annotated[dict[str, str], msgspec.Meta(max_length=META_ENTRIES)] | None = None
 
 
+class PinShown(msgspec.Struct, omit_defaults=True):
+    """What was asked to be pinned."""
+
+    cid: str
+    name: str | None = None
+    origins: list[str] = []
+    meta: dict[str, str] = {}
+
+
 class PinStatusBody(msgspec.Struct, omit_defaults=True):
     """A pin, and what has become of it."""
 
     requestid: str
     status: PinStatus
     created: str
-    pin: dict[str, Any]
+    pin: PinShown
     delegates: list[str]
     info: dict[str, str] = {}
 
@@ -123,11 +132,8 @@ def list_pins(
         before_ms=END_MS if before is None else min(END_MS, first_ms_not_before(before)),
         after_ms=-1 if after is None else max(-1, last_ms_not_after(after)),
     )
-    pins = service.pins.page(principal.organization_id, wanted, limit)
-    count = service.pins.count(principal.organization_id, wanted)
+    pins, count = service.pins.page(principal.organization_id, wanted, limit)
     delegates = delegates_of(request, service)
-    # A pin may have come or gone between the two looks; a client takes equality for the end.
-    count = max(count, len(pins))
     return PinResults(count, [pin_status(pin, delegates) for pin in pins])
 
 
@@ -239,13 +245,7 @@ def delegates_of(request: HttpRequest, service: Service) -> list[str]:
 def pin_status(pin: Pin, delegates: list[str]) -> PinStatusBody:
     """Describe a pin as this API does."""
     wanted = pin.wanted
-    shown: dict[str, Any] = {"cid": wanted.cid}
-    if wanted.name is not None:
-        shown["name"] = wanted.name
-    if wanted.origins:
-        shown["origins"] = list(wanted.origins)
-    if wanted.meta:
-        shown["meta"] = dict(wanted.meta)
+    shown = PinShown(wanted.cid, wanted.name, list(wanted.origins), dict(wanted.meta))
     return PinStatusBody(
         pin.request_id, pin.status, format_ms(pin.created_ms), shown, delegates, _info(pin)
     )
