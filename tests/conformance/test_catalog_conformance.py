@@ -2,11 +2,15 @@
 
 import pytest
 
-from muniment.adapters.sql.catalog import open_catalog
+from muniment.adapters.sql.catalog import open_catalog, shared_catalog
+from muniment.adapters.sql.engine import open_database
+from muniment.adapters.sql.migrations import migrate
 from muniment.testing.catalog import CHECKS
 
+all_checks = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+
+@all_checks
 def test_catalog(check, database_url):
     opened = []
 
@@ -19,3 +23,17 @@ def test_catalog(check, database_url):
     finally:
         for catalog in opened:
             catalog.close()
+
+
+@all_checks
+@pytest.mark.engine
+def test_catalog_in_a_database_that_sorts_as_people_do(check, postgres):
+    """All catalogues share a service's connections, and the database has a language."""
+    url = postgres.create_database("LOCALE_PROVIDER icu ICU_LOCALE 'en-US' TEMPLATE template0")
+    database = open_database(url)
+    migrate(database)
+    try:
+        check(lambda organization_id: shared_catalog(database, organization_id, "An organisation"))
+    finally:
+        database.close()
+        postgres.drop_database(url)

@@ -113,11 +113,20 @@ class LocalPostgres:
         """Return the SQLAlchemy URL of a database of this server."""
         return f"postgresql://{USER}@/{database}?host={self.folder}"
 
-    def create_database(self) -> str:
-        """Create an empty database and return its URL. Names sort as bytes do, whatever the machine's language."""
+    def create_database(self, options: str = "") -> str:
+        """Create an empty database, with options of `CREATE DATABASE`, and return its URL. Without any, names sort as bytes do."""
         name = f"test_{secrets.token_hex(8)}"
-        self.run_sql(f"CREATE DATABASE {name}")
+        self.run_sql(f"CREATE DATABASE {name} {options}")
         return self.url(name)
+
+    def use_tablespace(self, url: str, folder: Path) -> None:
+        """Move a database that nobody is connected to into a folder below the server's own, such as a disk that is mounted there."""
+        owner = self.folder.stat()
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        name = f"space_{secrets.token_hex(8)}"
+        self.run_sql(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+        database = url.partition("@/")[2].partition("?")[0]
+        self.run_sql(f"ALTER DATABASE {database} SET TABLESPACE {name}")
 
     def drop_database(self, url: str) -> None:
         """Remove a database that `create_database` made, whoever is still connected to it."""

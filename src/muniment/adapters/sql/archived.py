@@ -25,9 +25,10 @@ _ASSIGNMENTS = ", ".join(f"{name} = ?" for name in ARCHIVED_VALUES.split(", "))
 _PARAMETERS = ", ".join("?" * len(ARCHIVED_VALUES.split(", ")))
 _PLACES = """SELECT file_id, leaf FROM files
     WHERE org_id = ? AND commit_number = ? AND leaf BETWEEN ? AND ? AND sequence IS NULL"""
-_MOVE = "UPDATE files SET leaf = ? WHERE file_id = ? AND org_id = ? AND commit_number = ?"
-_UPDATE = f"""UPDATE files SET {_ASSIGNMENTS}
-    WHERE file_id = ? AND org_id = ? AND commit_number = ? AND sequence IS NULL"""
+# One row, found by its number. Said without COALESCE, a planner that knows of no claimed versions yet reads all of them for each.
+_CLAIMED_BY = "file_id = ? AND org_id = ? AND COALESCE(commit_number, 0) = ?"
+_MOVE = f"UPDATE files SET leaf = ? WHERE {_CLAIMED_BY}"
+_UPDATE = f"UPDATE files SET {_ASSIGNMENTS} WHERE {_CLAIMED_BY} AND sequence IS NULL"
 _INSERT = f"""INSERT INTO files (org_id, commit_number, leaf, path, latest, {ARCHIVED_VALUES})
     VALUES (?, ?, ?, ?, ?, {_PARAMETERS})"""
 _CLAIM_ONE = "UPDATE files SET commit_number = ?, held = 0 WHERE file_id = ? AND org_id = ?"
@@ -72,6 +73,7 @@ def enter(
         numbered = [file for file in batch if file.file_id is not None]
         _update(transaction, number, commit_id, sequence, numbered)
         _insert(transaction, number, commit_id, sequence, [f for f in batch if f.file_id is None])
+        transaction.touched(len(batch))
         transaction.change["archived_files"] += len(batch)
         transaction.change["archived_bytes"] += sum(file.scanned.size for file in batch)
         updated += len(numbered)
@@ -146,7 +148,6 @@ def _insert(
         standing[path] = (*scanned_values(file.scanned), None, False, sequence)
     transaction.run_many(_SUPERSEDE, superseded)
     transaction.run_many(_INSERT, rows)
-    transaction.grew(len(rows))
     _take(transaction, number, waiting)
     _update(transaction, number, commit_id, sequence, waiting)
 

@@ -44,8 +44,10 @@ _RESTORE = """UPDATE files SET latest = 1 WHERE org_id = ? AND path = ?
 def claim(transaction: Transaction, number: int, max_bytes: int, max_files: int) -> tuple[int, int]:
     """Give a commit the next pending versions, numbered in order of path; return their count and bytes."""
     org_id = transaction.org_id
-    if not transaction.run(_CLAIM, number, org_id, org_id, max(max_files, 1), max_bytes):
+    claimed = transaction.run(_CLAIM, number, org_id, org_id, max(max_files, 1), max_bytes)
+    if not claimed:
         return 0, 0
+    transaction.touched(claimed)
     files, size_bytes = transaction.row(_COUNT, org_id, number)
     return int(files), int(size_bytes)
 

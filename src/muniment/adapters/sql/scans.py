@@ -44,7 +44,7 @@ def _record(transaction: Transaction, seen: dict[bytes, ScannedFile]) -> ScanCou
 def _insert(transaction: Transaction, files: Sequence[ScannedFile]) -> None:
     org_id = transaction.org_id
     transaction.run_many(_INSERT, [(org_id, *scanned_values(file)) for file in files])
-    transaction.grew(len(files))
+    transaction.touched(len(files))
     transaction.change["pending_files"] += len(files)
     transaction.change["pending_bytes"] += sum(file.size for file in files)
 

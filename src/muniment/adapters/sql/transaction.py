@@ -10,7 +10,10 @@ from muniment.adapters.sql.engine import Dialect
 from muniment.adapters.sql.statements import Statements
 
 _ANALYZE_AT = 1_000
-"""Rows added before the planner is asked what it knows; and then whenever they have doubled."""
+"""Rows touched before the planner is asked what it knows; and then whenever they have doubled."""
+
+_MUCH = 10
+"""The part of a table that is much of it: PostgreSQL has it looked at by itself, later, from a tenth on."""
 
 
 class Transaction(Statements):
@@ -25,26 +28,26 @@ class Transaction(Statements):
         super().__init__(connection, dialect)
         self.org_id = org_id
         self.change: Counter[str] = Counter()
-        self._added = 0
+        self._touched = 0
         self._analyze_at = _ANALYZE_AT
 
     def begin(self) -> None:
         """Let the writers of one organisation take turns."""
         self.run("SELECT org_id FROM totals WHERE org_id = ? {lock}", self.org_id)
 
-    def grew(self, rows: int) -> None:
-        """Count rows added to `files`; where they are more than the planner knows of, have it look at the table again.
+    def touched(self, rows: int) -> None:
+        """Count rows of `files` that were added, claimed or archived; where they are much of the table, have the planner look at it again.
 
-        A planner that believes a table to be empty reads all of it for every look-up, and it would learn better only
-        after the transaction.
+        A planner that believes that there are none of a kind reads all of them for every look-up, and it would learn better
+        only some time after the transaction.
         """
-        self._added += rows
+        self._touched += rows
         analyze, rows_known = self._dialect.analyze, self._dialect.rows_known
-        if analyze is None or rows_known is None or self._added < self._analyze_at:
+        if analyze is None or rows_known is None or self._touched < self._analyze_at:
             return
-        if self.row(rows_known, "files")[0] < self._added:
+        if self._touched * _MUCH >= self.row(rows_known, "files")[0]:
             self.run(f"{analyze} files")
-        self._analyze_at = 2 * self._added
+        self._analyze_at = 2 * self._touched
 
     def end(self) -> None:
         """Add the collected change to the totals."""
