@@ -6,11 +6,13 @@ import os
 import pytest
 
 from muniment.client import Client
+from muniment.client.uploads import UploadCalls
 from muniment.content.cid import CID, RAW
 from muniment.entrypoints.cli.answers import ANSWERS, COMMIT
 from muniment.entrypoints.cli.remote import ANYWHERE, FORMS
 from muniment.entrypoints.cli.root import COMMANDS
 from muniment.entrypoints.cli.running import run
+from muniment.testing.loopback import LoopbackServer
 from muniment.testing.service import LocalService
 
 LETTER = b"Dear Ana,\n" * 200
@@ -101,13 +103,64 @@ def test_files_are_uploaded_and_archived(desk):
 
 def test_what_is_no_file_is_named(desk):
     folder = desk.folder / "odd"
-    folder.mkdir()
-    (folder / "fine").write_bytes(b"fine")
-    (folder / "link").symlink_to("fine")
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "fine").write_bytes(b"fine")
+    (folder / "link").symlink_to("sub/fine")
+    (folder / "way").symlink_to("sub")
+    os.mkfifo(folder / "pipe")
     answer = desk.json("archive", folder, code=10)
-    (problem,) = answer["problems"]
-    assert problem["path_display"].endswith("/odd/link")
+    problems = {found["path_display"].rpartition("/")[2]: found for found in answer["problems"]}
+    assert set(problems) == {"link", "way", "pipe"}
+    assert "symbolic link" in problems["way"]["message"]
+    assert answer["commits"][0]["files"] == 1
+    desk.run("archive", folder / "link")  # what is named is meant
     desk.run("archive", folder / "nothing", code=3)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(desk, service, monkeypatch):
+    monkeypatch.setattr("muniment.client.uploads.RESUMABLE_BYTES", 1 << 20)
+    key = (desk.folder / "key").read_text().strip()
+    folder = desk.folder / "large"
+    folder.mkdir()
+    for name in ("arrived", "begun", "other"):
+        (folder / name).write_bytes(os.urandom(24 << 20))
+
+    class StoppedError(Exception):
+        pass
+
+    def upload(name, stop_bytes):
+        told = []
+
+        def progress(size_bytes):
+            told.append(size_bytes)
+            if sum(told) > stop_bytes:
+                raise StoppedError
+
+        with Client(service.url, key) as client:
+            client.upload(folder / name, f"large/{name}", progress=progress)
+
+    upload("arrived", 1 << 30)
+    for name in ("begun", "other"):
+        with pytest.raises(StoppedError):
+            upload(name, 16 << 20)
+    (folder / "other").write_bytes(os.urandom(24 << 20))  # not what was begun
+
+    sent, bring = [], UploadCalls._bring
+
+    def counted(client, file, path, *others):
+        sent.append(path)
+        return bring(client, file, path, *others)
+
+    monkeypatch.setattr(UploadCalls, "_bring", counted)
+    answer = desk.json("archive", folder)
+    assert sent == [b"large/other"]
+    assert [commit["files"] for commit in answer["commits"]] == [3]
+    target = desk.folder / "large-back"
+    desk.run("restore", "*/large/*", "--target", target)
+    for path in target.rglob("*"):
+        if path.is_file():
+            name = path.name.partition(" ")[0]  # what was given up has had the name
+            assert path.read_bytes() == (folder / name).read_bytes()
 
 
 def test_looking(full):
@@ -144,6 +197,10 @@ def test_checking(full):
     full.run("verify", "--folder", full.folder, code=2)
     assert full.json("ots", "upgrade", "--dry-run")["commits"][0]["timestamp"] == "queued"
     assert full.json("ots", "upgrade")["commits"][0]["changed"] is False
+    checks = full.json("ots", "verify", code=8)["commits"]
+    assert {check["state"] for check in checks} == {"queued"}
+    full.run("ots", "info", checks[0]["commit_id"], code=3)
+    full.run("ots", "verify", "nothing", code=3)
 
 
 def test_files_come_back(full, tmp_path):
@@ -166,6 +223,7 @@ def test_files_come_back(full, tmp_path):
     full.run("restore", "*ana.txt", "--target", tmp_path / "y")
     assert [path.name for path in (tmp_path / "y").rglob("*") if path.is_file()] == ["ana.txt"]
     full.run("restore", "nothing", "--target", tmp_path / "z", code=3)
+    assert "a pattern finds a name anywhere: '*nothing*'" in full.error
     full.run("restore", "--at", "2020-01-01", "--target", tmp_path / "z", code=3)
 
 
@@ -186,8 +244,25 @@ def test_a_service_that_is_not_there(desk, monkeypatch):
     monkeypatch.setattr("muniment.client.retrying.Patience.wait_s", lambda *_: 0)
     answer = desk.json("status", "--url", "http://127.0.0.1:1", code=7)
     assert answer["error"]["code"] == "external_service"
+    assert "[errno" not in answer["error"]["message"]
     desk.run("status", "--url", "http://192.0.2.1", code=2)
     desk.run("status", "--url", "nonsense", code=2)
+
+
+def test_what_is_no_service_is_not_taken_for_one(desk):
+    def respond(_method, _path, _body):
+        return 404, {"content-type": "text/html"}, [b"<h1>Not found</h1>"]
+
+    with LoopbackServer(respond) as server:
+        for words in (
+            ["status"],
+            ["archive", desk.papers],
+            ["verify"],
+            ["show", "x"],
+            ["content", "pins"],
+        ):
+            answer = desk.json(*words, "--url", server.url, code=7)
+            assert "version 1 of the API" in answer["error"]["message"]
 
 
 def test_what_works_only_here_says_so(desk):
@@ -217,4 +292,6 @@ def test_pins(full, service):
         assert [pin.name for pin in client.list_pins(name="waits")] == ["waits"]
     assert full.json("content", "unpin", cid) == {"unpinned": [cid]}
     full.run("content", "pin", commit.commit_cid, "--name", "a commit")
+    full.run("content", "pin", commit.commit_cid, "--name", "a commit")  # once more is not one more
+    full.run("content", "pin", commit.commit_cid)
     assert full.json("content", "pins")["pins"] == [{"cid": commit.commit_cid, "name": "a commit"}]

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -37,12 +38,15 @@ def test_the_organisation_its_members_and_its_audit_log(client):
     organization = client.show_organization()
     assert organization.organization_id == "example"
     member = client.add_member("Ana", "reader")
+    assert client.show_member(member.member_id) == member
     assert client.change_member(member.member_id, "archivist").role == "archivist"
     assert member.member_id in [known.member_id for known in client.list_members()]
     client.remove_member(member.member_id)
     assert member.member_id not in [known.member_id for known in client.list_members()]
     entries = list(client.list_audit())
     assert [entry.number for entry in entries] == list(range(1, len(entries) + 1))
+    exported = b"".join(client.export_audit()).splitlines()
+    assert [json.loads(line)["number"] for line in exported] == [entry.number for entry in entries]
 
 
 def test_keys_are_made_rotated_and_revoked(service, client):

@@ -126,6 +126,7 @@ def test_an_upload_of_long_ago_is_completed_with_the_same_file(service, file, tm
         other.write_bytes(bytes(24 * MIB))
         with pytest.raises(IntegrityError):
             client.resume_upload(upload.upload_id, other)
+        assert not list(client.list_uploads(state="received", prefix="another"))
 
 
 def test_a_download_goes_on_where_it_stopped(service, file, tmp_path):

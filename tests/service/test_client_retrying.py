@@ -75,15 +75,20 @@ def test_a_defect_is_not_tried_again():
     [
         (b'{"code": "not-found", "detail": "no such key"}', "not-found", "no such key"),
         (b'{"error": {"reason": "NOT_FOUND", "details": "no pin"}}', "not-found", "no pin"),
-        (b"<html>", "not-found", "expected a success or a problem, got status 404"),
-        (b"\xff", "not-found", "expected a success or a problem, got status 404"),
-        (b'{"code": 7}', "not-found", "expected a success or a problem, got status 404"),
     ],
 )
 def test_whoever_wrote_the_answer_it_is_understood(body, code, detail):
     error = api_error(404, body)
     assert isinstance(error, NotFoundError)
     assert (error.code, error.detail) == (code, detail)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff", b'{"code": 7}', b""])
+def test_what_is_no_service_is_not_taken_for_one_that_has_nothing(body):
+    error = api_error(404, body)
+    assert isinstance(error, ExternalServiceError)
+    assert (error.code, error.status) == ("status-404", 404)
+    assert "version 1 of the API" in error.detail
 
 
 def test_writes_carry_the_same_idempotency_key_each_time():

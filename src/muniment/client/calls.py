@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from muniment.client.drivers import Async, Sync, Target
-from muniment.client.flows import Answer, Body, Emit, Emitting, Flow, Request
+from muniment.client.flows import Answer, Body, Emit, Emitting, Flow, Request, read
 from muniment.client.retrying import Patience, exchange
 from muniment.errors import FormatError, UsageError
 
@@ -175,11 +175,23 @@ class Caller:
         self, method: str, path: str, value: object = None, query: Query | None = None
     ) -> Flow[Answer]:
         """Change something."""
-        if value is None:
-            return (yield from self.send(method, path, query=query))
-        headers = {"content-type": "application/json"}
-        body = msgspec.json.encode(value)
+        body, headers = _as_json(value)
         return (yield from self.send(method, path, query=query, body=body, headers=headers))
+
+    def begin(
+        self, method: str, path: str, value: object = None, query: Query | None = None
+    ) -> Flow[Answer]:
+        """Ask for what comes piece by piece, and leave the answer to be read."""
+        body, headers = _as_json(value)
+        return self.send(method, path, query=query, body=body, headers=headers, is_open=True)
+
+    def pieces(
+        self, method: str, path: str, value: object = None, query: Query | None = None
+    ) -> Emitting[bytes]:
+        """Emit an answer as it comes."""
+        yield from self.begin(method, path, value, query)
+        while portion := (yield from read()):
+            yield Emit(portion)
 
     def pages(self, path: str, type_: type[T], query: Query | None = None) -> Emitting[T]:
         """Emit every item of a list, page by page, each fetched when it is needed."""
@@ -191,6 +203,13 @@ class Caller:
             if page.next is None:
                 return
             asked["cursor"] = page.next
+
+
+def _as_json(value: object) -> tuple[bytes, dict[str, str]]:
+    """Return the body and the header fields that say something; none for nothing."""
+    if value is None:
+        return b"", {}
+    return msgspec.json.encode(value), {"content-type": "application/json"}
 
 
 def decode(body: bytes, type_: type[T]) -> T:

@@ -1,6 +1,7 @@
 """The two transports: one that blocks, one for an event loop. Each performs the effects of flows, and knows nothing else."""
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ ANSWER_BYTES_MAX = 64 << 20
 """No answer that is held in memory is larger."""
 
 _CONNECT_TIMEOUT_S = 10.0
+_ERROR_NUMBER = re.compile(r"^\[errno -?\d+\] ")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -108,7 +110,7 @@ class Target:
 
     def failure(self, error: Exception) -> ConnectionFailedError:
         """Put into words that no answer came."""
-        reason = str(error).lower() or "it fell silent"
+        reason = _ERROR_NUMBER.sub("", str(error).lower()) or "it fell silent"
         return ConnectionFailedError(f"no answer from {self.url}: {reason}")
 
 

@@ -23,6 +23,15 @@ _STATUS_NAMES = {
 """Codes for answers that name none: those of proxies, and of the pinning service."""
 
 
+_STRANGERS = {
+    404: "nothing there speaks version 1 of the API: check the address of the service, and whether it is of an older or newer kind",
+    502: "something before the service could not reach it (status 502)",
+    503: "something before the service says that it is not available (status 503)",
+    504: "something before the service waited for it in vain (status 504)",
+}
+"""What answers mean that no service has written."""
+
+
 class FieldProblem(msgspec.Struct, frozen=True):
     """What is wrong with one field of a request.
 
@@ -128,6 +137,7 @@ _KINDS: dict[str, type[ApiError]] = {
     "damaged": ApiIntegrityError,
     "request-timeout": ApiServiceError,
     "too-many-requests": ApiServiceError,
+    "too-many-operations": ApiServiceError,
     "internal": ApiServiceError,
     "upstream-failed": ApiServiceError,
     "unavailable": ApiServiceError,
@@ -170,7 +180,9 @@ def api_error(
 ) -> ApiError:
     """Return the error that an answer with an error status means, whoever wrote it."""
     told = _read(status, body)
-    kind = _KINDS.get(told.code) or (ApiServiceError if status >= 500 else ApiError)
+    # A 404 that no service has written says that there is none at that address, not that something is not there.
+    other = ApiServiceError if status >= 500 or status == 404 else ApiError
+    kind = _KINDS.get(told.code, other)
     return kind(told.code, status, told.detail, request_id, told.fields, retry_after_s)
 
 
@@ -190,4 +202,5 @@ def _read(status: int, body: bytes) -> _Told:
         failure = msgspec.json.decode(body, type=_PinningProblem).error
         return _Told(code, failure.details or failure.reason)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _Told(code, f"expected a success or a problem, got status {status}")
+        detail = _STRANGERS.get(status, f"expected an answer of a service, got status {status}")
+        return _Told("status-404" if status == 404 else code, detail)

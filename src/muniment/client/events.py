@@ -1,6 +1,6 @@
 """Events: what happens in an organisation, followed without a gap, however often the connection breaks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -66,24 +66,34 @@ class EventCalls(Caller):
 
     @call
     def list_events(
-        self, *, after: int | None = None, limit: int = 100, wait_s: int = 0
+        self,
+        *,
+        after: int | None = None,
+        kinds: Sequence[str] = (),
+        limit: int = 100,
+        wait_s: int = 0,
     ) -> Flow[Events]:
         """List some events.
 
         Args:
             after: The number behind which they begin; 0 for the oldest that is kept; from now on if left out.
+            kinds: What is told of: nouns, as `upload`, or kinds, as `pin.created`; everything if empty.
             limit: How many at most.
             wait_s: How long to wait for one if there is none.
         """
-        query = {"after": after, "limit": limit, "wait_s": wait_s}
+        kind = ",".join(kinds) or None
+        query = {"after": after, "kind": kind, "limit": limit, "wait_s": wait_s}
         return self.get("/v1/events", Events, query)
 
     @stream
-    def follow_events(self, *, after: int | None = None) -> Emitting[Event]:
+    def follow_events(
+        self, *, after: int | None = None, kinds: Sequence[str] = ()
+    ) -> Emitting[Event]:
         """Iterate over events as they happen, without end.
 
         Args:
             after: The number behind which they begin; 0 for the oldest that is kept; from now on if left out.
+            kinds: What is told of, as for `list_events`.
 
         Raises:
             ApiError: They cannot be followed, for instance as some are no longer kept.
@@ -94,7 +104,7 @@ class EventCalls(Caller):
         failures = 0
         while True:
             try:
-                query = {"after": after}
+                query = {"after": after, "kind": ",".join(kinds) or None}
                 yield from self.send(
                     "GET", "/v1/events", query=query, headers=headers, is_open=True
                 )

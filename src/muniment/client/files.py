@@ -11,7 +11,7 @@ from muniment.client.calls import call, decode, quoted, segment, stream
 from muniment.client.contents import ContentCalls
 from muniment.client.downloading import Checker, PartialFile
 from muniment.client.errors import ConnectionFailedError
-from muniment.client.flows import Answer, Emit, Emitting, Flow, do, each, read
+from muniment.client.flows import Emit, Emitting, Flow, do, each, read
 from muniment.client.uploads import Progress
 from muniment.errors import ConflictError, FormatError, UsageError
 
@@ -123,7 +123,7 @@ class FileCalls(ContentCalls):
             ApiNotFoundError: Nothing of that is archived.
             ConnectionFailedError: The answer broke off.
         """
-        yield from self._send_selection("/v1/proofs", _selection(paths, commit_id, at))
+        yield from self.begin("POST", "/v1/proofs", _selection(paths, commit_id, at))
         held = b""
         while portion := (yield from read()):
             *lines, held = (held + portion).split(b"\n")
@@ -196,15 +196,7 @@ class FileCalls(ContentCalls):
             at: As it was archived by then; seconds since 1970.
         """
         value = _selection(paths, commit_id, at) | {"format": format}
-        yield from self._send_selection("/v1/restore", value)
-        while portion := (yield from read()):
-            yield Emit(portion)
-
-    def _send_selection(self, path: str, value: dict[str, Any]) -> Flow[Answer]:
-        """Ask for something of many files, and leave the answer open."""
-        headers = {"content-type": "application/json"}
-        body = msgspec.json.encode(value)
-        return self.send("POST", path, body=body, headers=headers, is_open=True)
+        return self.pieces("POST", "/v1/restore", value)
 
 
 def _selection(

@@ -102,6 +102,11 @@ class OrganizationCalls(Caller):
         return self.write("POST", "/v1/members", Member, {"name": name, "role": role})
 
     @call
+    def show_member(self, member_id: str) -> Flow[Member]:
+        """Show a member."""
+        return self.get(f"/v1/members/{segment(member_id)}", Member)
+
+    @call
     def change_member(self, member_id: str, role: str) -> Flow[Member]:
         """Change what a member, and every key of theirs, may do."""
         return self.write("PATCH", f"/v1/members/{segment(member_id)}", Member, {"role": role})
@@ -162,3 +167,8 @@ class OrganizationCalls(Caller):
     def list_audit(self) -> Emitting[AuditEntry]:
         """Iterate over the audit log, oldest first."""
         return self.pages("/v1/audit", AuditEntry)
+
+    @stream
+    def export_audit(self) -> Emitting[bytes]:
+        """Iterate over the pieces of the whole audit log as JSON lines, which `muniment audit verify --file` checks."""
+        return self.pieces("GET", "/v1/audit/export")

@@ -8,7 +8,7 @@ import msgspec
 
 from muniment.client.calls import Caller, call, decode, segment, stream
 from muniment.client.errors import error_of
-from muniment.client.flows import Emit, Emitting, Flow, read, sleep
+from muniment.client.flows import Emitting, Flow, sleep
 from muniment.client.operations import Operation
 from muniment.client.uploads import FileBody
 from muniment.errors import PendingError
@@ -238,10 +238,7 @@ class PinCalls(Caller):
     @stream
     def export_pins(self, *, format: str = "jsonl", **wanted: Unpack[PinFilter]) -> Emitting[bytes]:  # noqa: A002  # likewise
         """Iterate over the pieces of a list of pins, newest first, as JSON lines or `csv`."""
-        query = _query(wanted) | {"format": format}
-        yield from self.send("GET", "/v1/pins/export", query=query, is_open=True)
-        while portion := (yield from read()):
-            yield Emit(portion)
+        return self.pieces("GET", "/v1/pins/export", query=_query(wanted) | {"format": format})
 
 
 def _query(wanted: PinFilter) -> dict[str, Any]:

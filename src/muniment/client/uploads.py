@@ -154,7 +154,7 @@ class UploadCalls(Caller):
             progress: Told of bytes that were sent, once of each.
 
         Raises:
-            IntegrityError: The service received something else than what was read here.
+            IntegrityError: The service received something else than what was read here; it was removed there.
             UsageError: The file has no name to take as a path.
         """
         if isinstance(source, str | bytes | os.PathLike):
@@ -181,7 +181,7 @@ class UploadCalls(Caller):
             progress: Told of bytes that are there.
 
         Raises:
-            IntegrityError: The service has received something else than this file.
+            IntegrityError: The service has received something else than this file; it was removed there.
         """
         with open(source, "rb") as file:
             return (yield from self._bring_rest(upload_id, FileBody(file, progress)))
@@ -208,7 +208,7 @@ class UploadCalls(Caller):
             headers["x-sha256"] = sha256
         address = f"/v1/files/{quoted(path)}"
         answer = yield from self.send("PUT", address, body=body, headers=headers)
-        return _same(decode(answer.body, Upload), body)
+        return (yield from self._same(decode(answer.body, Upload), body))
 
     def _bring_rest(self, upload_id: str, body: FileBody) -> Flow[Upload]:
         """Send what the service does not have, until it has everything."""
@@ -230,15 +230,16 @@ class UploadCalls(Caller):
                     raise
             yield from sleep(self._patience.wait_s(failures, None))
         upload = yield from self.get(f"/v1/uploads/{segment(upload_id)}", Upload)
-        return _same(upload, body)
+        return (yield from self._same(upload, body))
 
-
-def _same(upload: Upload, body: FileBody) -> Upload:
-    if upload.sha256 != body.sha256:
+    def _same(self, upload: Upload, body: FileBody) -> Flow[Upload]:
+        """Check that the service has what was read here; anything else is not left there to be archived."""
+        if upload.sha256 == body.sha256:
+            return upload
+        yield from self.change("DELETE", f"/v1/uploads/{segment(upload.upload_id)}")
         raise IntegrityError(
-            f"{upload.path}: the service received something else than what was read here (upload {upload.upload_id})"
+            f"{upload.path}: the service received something else than what was read here, and was told to forget it"
         )
-    return upload
 
 
 def _offset(answer: Answer) -> int:

@@ -19,10 +19,14 @@ def list_problems(session: Session, problems: Sequence[tuple[bytes, str]]) -> No
         session.warn(f"  and {len(problems) - _SHOWN:,} more (all of them with --json)")
 
 
-def skipped_inputs(session: Session, problems: Sequence[tuple[bytes, str]]) -> None:
+def skipped_inputs(
+    session: Session,
+    problems: Sequence[tuple[bytes, str]],
+    outcome: str = "could not be archived, and will be tried again",
+) -> None:
     """Name the inputs that were skipped, if any, and end with the exit code for that."""
     if not problems:
         return
-    session.warn(f"{count(len(problems), 'path')} could not be archived, and will be tried again:")
+    session.warn(f"{count(len(problems), 'path')} {outcome}:")
     list_problems(session, problems)
     click.get_current_context().exit(EXIT_SKIPPED_INPUTS)

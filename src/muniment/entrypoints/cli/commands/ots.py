@@ -7,6 +7,7 @@ import click
 
 from muniment.archive import timestamps
 from muniment.archive.catalog import CommitRow, CommitState, TimestampState
+from muniment.archive.sources import CommitSource
 from muniment.bootstrap.archive import Archive
 from muniment.entrypoints.cli.session import Group, Session, pass_session
 from muniment.errors import (
@@ -107,7 +108,12 @@ def verify(session: Session, commits: tuple[str, ...]) -> None:
                     checks[row.commit_id] = check_timestamp(folder, source, roots)
             except (IntegrityError, NotFoundError) as error:
                 checks[row.commit_id] = str(error)
-            session.say(f"{row.commit_id}  {_words(checks[row.commit_id])}")
+            session.say(check_line(row.commit_id, checks[row.commit_id]))
+    tell_checks(session, checks)
+
+
+def tell_checks(session: Session, checks: dict[str, TimestampCheck | str]) -> None:
+    """Answer what is known of commits' timestamps, or what is wrong with them, and end with the exit code for that."""
     if not checks:
         session.say("There are no commits yet: muniment archive FOLDER")
     session.answer({"commits": [_check_view(*item) for item in checks.items()]})
@@ -118,8 +124,9 @@ def verify(session: Session, commits: tuple[str, ...]) -> None:
         context.exit(PendingError.exit_code)
 
 
-def _words(check: TimestampCheck | str) -> str:
-    return f"WRONG: {check}" if isinstance(check, str) else str(check)
+def check_line(commit_id: str, check: TimestampCheck | str) -> str:
+    """Say what is known of a commit's timestamp, or what is wrong with it."""
+    return f"{commit_id}  {f'WRONG: {check}' if isinstance(check, str) else check}"
 
 
 def _check_view(commit_id: str, check: TimestampCheck | str) -> dict[str, Any]:
@@ -136,11 +143,20 @@ def info(session: Session, commit: str) -> None:
     with session.archive() as archive:
         row = archive.catalog.commit(commit)
         with archive.store.open(row.commit_id) as folder:
-            proof = read_proof(folder)
+            tell_steps(session, folder)
+
+
+def tell_steps(session: Session, commit: CommitSource) -> None:
+    """Describe a commit's proof step by step.
+
+    Raises:
+        NotFoundError: It has none.
+    """
+    proof = read_proof(commit)
     if proof is None:
         raise NotFoundError(
-            f"commit {row.commit_id} has no timestamp yet: `muniment ots upgrade` asks for one"
+            f"commit {commit.commit_id} has no timestamp yet: `muniment ots upgrade` asks for one"
         )
     lines = timestamps.info(proof)
     session.say(*lines)
-    session.answer({"commit_id": row.commit_id, "steps": lines})
+    session.answer({"commit_id": commit.commit_id, "steps": lines})

@@ -111,6 +111,11 @@ def _nothing(path: str | None, archive: "Archive") -> str:
         return "nothing is archived yet: muniment archive FOLDER"
     if path is None:
         return "nothing was archived at that time or in that commit: `muniment commits` lists what there is"
+    return nothing_called(path)
+
+
+def nothing_called(path: str) -> str:
+    """Say that nothing is archived under a path, and how to find what is."""
     hint = "`muniment show COMMIT --files` lists what there is"
     if not any(sign in path for sign in _GLOB_SIGNS):
         hint += f"; a pattern finds a name anywhere: '*{os.path.basename(path.rstrip('/'))}*'"

@@ -1,9 +1,7 @@
 """`muniment archive` on a service: files are uploaded, archived there, and waited for."""
 
 import os
-import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from muniment.archive import manifest
@@ -11,24 +9,15 @@ from muniment.archive.catalog import CommitRow, ScanCounts
 from muniment.entrypoints.cli.commands.archive import Done, commit_lines
 from muniment.entrypoints.cli.progress import Progress, progress_of
 from muniment.entrypoints.cli.remote.connecting import commit_row, connect
+from muniment.entrypoints.cli.remote.uploading import find_inputs, upload_all
 from muniment.entrypoints.cli.reporting import skipped_inputs
 from muniment.entrypoints.cli.session import Session
-from muniment.errors import NotFoundError
 from muniment.tasks.scanning import Scan
 from muniment.text import count, size
 
 if TYPE_CHECKING:
     from muniment.client import Client
     from muniment.client.operations import Operation
-
-
-@dataclass(frozen=True)
-class _Input:
-    """A file to be uploaded: where it is, what it is called there, and its size."""
-
-    place: bytes
-    path: bytes
-    size_bytes: int
 
 
 class OperationBar:
@@ -60,7 +49,7 @@ class OperationBar:
 def archive(session: Session, paths: tuple[str, ...], *, dry_run: bool) -> None:
     """Upload files and folders, and archive what was uploaded and is not archived yet."""
     problems: list[tuple[bytes, str]] = []
-    inputs = [found for path in paths for found in _inputs(os.fsencode(path), problems)]
+    inputs = [found for path in paths for found in find_inputs(os.fsencode(path), problems)]
     total_bytes = sum(found.size_bytes for found in inputs)
     done = Done(Scan(counts=ScanCounts(new=len(inputs))), problems=problems)
     if dry_run:
@@ -71,64 +60,14 @@ def archive(session: Session, paths: tuple[str, ...], *, dry_run: bool) -> None:
         with connect(session) as client, progress_of(session) as progress:
             if inputs:
                 progress.stage("", "upload", total_bytes)
-            for found in inputs:
-                _upload(client, found, progress, problems)
+                upload_all(client, inputs, progress, problems)
             operation = client.wait(client.archive(), progress=OperationBar(progress))
             lines = list(_take_result(client, operation.result or {}, done))
         session.say(*lines)
         if not done.commits and not problems:
             session.say("Nothing is new: everything that was uploaded is archived.")
     session.answer(done.view() | {"dry_run": dry_run})
-    skipped_inputs(session, done.problems)
-
-
-def _inputs(path: bytes, problems: list[tuple[bytes, str]]) -> Iterator[_Input]:
-    """Return the files at or below a path; they keep its last name, and the names below it.
-
-    Raises:
-        NotFoundError: There is nothing.
-    """
-    path = os.path.abspath(path)
-    if not os.path.lexists(path):
-        raise NotFoundError(f"there is no {os.fsdecode(path)}")
-    above = len(os.path.dirname(path).rstrip(b"/")) + 1
-    if os.path.isdir(path):
-        walk = os.walk(path, onerror=lambda error: problems.append(_problem(error)))
-        places: Iterator[bytes] = (
-            os.path.join(folder, name) for folder, _, names in walk for name in sorted(names)
-        )
-    else:
-        places = iter([path])
-    for place in places:
-        try:
-            status = os.stat(place) if place == path else os.lstat(place)
-        except OSError as error:
-            problems.append(_problem(error))
-            continue
-        if stat.S_ISREG(status.st_mode):
-            yield _Input(place, place[above:], status.st_size)
-        else:
-            problems.append((place.lstrip(b"/"), "no regular file: only files are uploaded"))
-
-
-def _problem(error: OSError) -> tuple[bytes, str]:
-    path = (
-        error.filename if isinstance(error.filename, bytes) else os.fsencode(error.filename or "")
-    )
-    return path.lstrip(b"/"), (error.strerror or str(error)).lower()
-
-
-def _upload(
-    client: "Client", found: _Input, progress: Progress, problems: list[tuple[bytes, str]]
-) -> None:
-    try:
-        file = open(found.place, "rb")  # noqa: SIM115  # only what cannot be opened here is skipped
-    except OSError as error:
-        problems.append(_problem(error))
-        return
-    with file:
-        client.upload(file, found.path, progress=progress.advance)
-    progress.advance(0, 1)
+    skipped_inputs(session, done.problems, "could not be uploaded or archived")
 
 
 def _take_result(client: "Client", result: dict[str, Any], done: Done) -> Iterator[str]:

@@ -32,7 +32,10 @@ class RemoteCommit:
     """
 
     def __init__(
-        self, client: "Client", manifest: Manifest, advance: Callable[[int], object]
+        self,
+        client: "Client",
+        manifest: Manifest,
+        advance: Callable[[int], object] = lambda _size_bytes: None,
     ) -> None:
         self._client, self._advance = client, advance
         self.commit_id = manifest.commit_id

@@ -59,6 +59,24 @@ def find_commit(client: "Client", name: str) -> "Commit":
     return found[0]
 
 
+def find_stored(client: "Client", name: str) -> "Commit":
+    """Return the finished commit with this id, or the one whose id begins so.
+
+    Raises:
+        NotFoundError: There is none, or it is not finished.
+        UsageError: There are several.
+    """
+    found = find_commit(client, name)
+    if found.state != CommitState.STORED:
+        raise NotFoundError(f"commit {found.commit_id} is not finished: `muniment archive` does it")
+    return found
+
+
+def stored_commits(client: "Client") -> "list[Commit]":
+    """Return the finished commits, oldest first."""
+    return [found for found in client.list_commits() if found.state == CommitState.STORED][::-1]
+
+
 def commit_row(commit: "Commit") -> CommitRow:
     """Return a commit as the catalogue of an archive here would have it.
 

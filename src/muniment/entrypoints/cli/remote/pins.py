@@ -1,14 +1,20 @@
 """`muniment content pin`, `unpin` and `pins` on a service, which fetches what it does not have."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from muniment.content.cid import CID
 from muniment.entrypoints.cli.content_targets import parse_cid
+from muniment.entrypoints.cli.progress import Progress, progress_of
 from muniment.entrypoints.cli.remote import refuse
 from muniment.entrypoints.cli.remote.connecting import connect
 from muniment.entrypoints.cli.session import Session
 from muniment.errors import NotFoundError, UsageError
 from muniment.text import count, plain, size
+
+if TYPE_CHECKING:
+    from muniment.client import Client
+    from muniment.client.pins import Pin
 
 
 def pin(
@@ -23,10 +29,10 @@ def pin(
     refuse({"--allow-incomplete": allow_incomplete, "--store": folder})
     roots = [_root(path) for path in paths]
     pinned = []
-    with connect(session) as client:
-        begun = [client.add_pin(str(root), name=name or "") for root in roots]
+    with connect(session) as client, progress_of(session) as progress:
+        begun = [_begin(client, str(root), name) for root in roots]
         for pin in begun:
-            done = client.wait_for_pin(pin)
+            done = client.wait_for_pin(pin, progress=_PinBar(progress))
             session.say(
                 f"{done.cid}  {count(done.blocks or 0, 'block')}, {size(done.size_bytes or 0)}"
             )
@@ -41,6 +47,32 @@ def pin(
                 }
             )
     session.answer({"pinned": pinned})
+
+
+def _begin(client: "Client", cid: str, name: str | None) -> "Pin":
+    """Have a DAG pinned, unless it is already, or an earlier run has begun it."""
+    for pin in client.list_pins(cid=[cid], status=["queued", "pinning", "pinned"]):
+        if name is None or pin.name == name:
+            return pin
+    return client.add_pin(cid, name=name or "")
+
+
+class _PinBar:
+    """Shows how far a pin is.
+
+    Args:
+        progress: Where it is shown.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._told = progress, ""
+
+    def __call__(self, pin: "Pin") -> None:
+        """Take notice of how far it is."""
+        told = " ".join(filter(None, (pin.status, pin.progress, pin.detail)))
+        if told != self._told:
+            self._told = told
+            self._progress.stage(pin.cid, told, 0)
 
 
 def unpin(session: Session, cids: tuple[str, ...], *, folder: Path | None) -> None:

@@ -8,7 +8,7 @@ import click
 
 from muniment.adapters.durable import sync_filesystem
 from muniment.adapters.restore_target import RestoreTarget
-from muniment.entrypoints.cli.commands.restore import answer_restored
+from muniment.entrypoints.cli.commands.restore import answer_restored, nothing_called
 from muniment.entrypoints.cli.progress import Progress, progress_of
 from muniment.entrypoints.cli.remote.connecting import connect, find_commit
 from muniment.entrypoints.cli.remote.evidence import Evidence
@@ -16,7 +16,7 @@ from muniment.entrypoints.cli.remote.unpacking import Expected, Unpacking, expec
 from muniment.entrypoints.cli.reporting import list_problems
 from muniment.entrypoints.cli.session import Session
 from muniment.entrypoints.cli.times import parse_time
-from muniment.errors import EXIT_SKIPPED_INPUTS
+from muniment.errors import EXIT_SKIPPED_INPUTS, NotFoundError
 from muniment.text import count, display_path, size
 
 
@@ -39,7 +39,12 @@ def restore(
         evidence = Evidence(client)
         with progress_of(session) as progress:
             progress.stage("", "proofs", 0)
-            expected = expect(client, evidence, wanted, commit_id=commit_id, at=at)
+            try:
+                expected = expect(client, evidence, wanted, commit_id=commit_id, at=at)
+            except NotFoundError as error:
+                raise NotFoundError(
+                    nothing_called(" ".join(paths)) if paths else str(error)
+                ) from error
             if dry_run:
                 _list(session, expected, target)
                 return
