@@ -19,6 +19,7 @@ SOURCES = MappingProxyType(
         "commit_id": "_commit",
         "leaf": "_leaf",
         "name": "_document",
+        "code": "_problem",
         "requestid": "_pin",
         "request_id": "_pin",
         "path": "_path",
@@ -29,7 +30,7 @@ SOURCES = MappingProxyType(
 A route with another parameter is walked by nobody, and a test fails, until it is added here.
 """
 
-NOT_OWNED = ("path", "name", "leaf")
+NOT_OWNED = ("path", "name", "leaf", "code")
 """Parameters that say which part of something, or what a new thing is to be called: they are everybody's."""
 
 FORM = (
@@ -207,6 +208,9 @@ class Estate:
 
     def _document(self):
         return "manifest.json"
+
+    def _problem(self):
+        return "not-found"
 
     def _pin(self):
         return self._made(

@@ -1,24 +1,33 @@
 """Whatever the description of the API allows, and what it does not: every answer is as described, on each database.
 
 The requests are made by Schemathesis from the description alone; ids of things that exist are put into half of them, which it could not
-guess. `MUNIMENT_SCHEMATHESIS` is how many requests each operation gets, times about four.
+guess. `MUNIMENT_SCHEMATHESIS` is how many random requests each operation gets, and how many walks there are; where it is set, each limit that the description
+names is tried as well, which takes minutes.
 """
 
 import io
 import os
+from collections import Counter
+from zlib import crc32
 
 import pytest
 import requests
 import schemathesis
 import urllib3
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, seed, settings
 from requests.adapters import HTTPAdapter
 from schemathesis import checks as general
+from schemathesis.generation.hypothesis.builder import (
+    HypothesisTestConfig,
+    HypothesisTestMode,
+    create_test,
+)
 from schemathesis.specs.openapi import checks as openapi
 from tests.service.adversary.estate import Estate
 
-EXAMPLES = int(os.environ.get("MUNIMENT_SCHEMATHESIS", "12"))
+IS_LONG = "MUNIMENT_SCHEMATHESIS" in os.environ
+EXAMPLES = int(os.environ.get("MUNIMENT_SCHEMATHESIS", "3"))
+MODES = [mode for mode in HypothesisTestMode if IS_LONG or mode is not HypothesisTestMode.COVERAGE]
 SEED = int(os.environ.get("MUNIMENT_SCHEMATHESIS_SEED", "1"))
 BASE = "http://localhost"
 CHECKS = [
@@ -32,6 +41,7 @@ CHECKS = [
     openapi.unsupported_method,
     openapi.allow_header_conformance,
 ]
+REFUSED = (410, 411, 412, 413, 414, 415, 416, 422, 428, 429, 431, 460)
 WAITS = ("wait_s",)
 
 
@@ -73,7 +83,10 @@ def estate(house):
 
 @pytest.fixture(scope="module")
 def schema(house):
-    return schemathesis.openapi.from_dict(house.description)
+    refused = {"expected-statuses": [400, 401, 403, 404, 405, 406, 409, *REFUSED, "5xx"]}
+    checks = {"negative_data_rejection": refused, "missing_required_header": refused}
+    config = schemathesis.config.SchemathesisConfig.from_dict({"checks": checks})
+    return schemathesis.openapi.from_dict(house.description, config=config)
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +100,17 @@ def session(house):
 def test_every_answer_is_as_described(house, estate, schema, session):
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) >= len([key for key, (_p, shown) in house.routes.items() if shown])
-    wrong = {}
+    wrong, counts = {}, Counter()
     for operation in operations:
-        problem = explore(operation, estate, session)
+        problem = explore(operation, estate, session, counts)
         if problem:
             wrong[operation.label] = problem
+    print(f"{sum(counts.values())} requests: {dict(counts)}")
     assert not wrong, "\n\n".join(f"{label}: {problem}" for label, problem in wrong.items())
+    assert set(counts) >= {mode.value for mode in MODES}
 
 
-def explore(operation, estate, session):
+def explore(operation, estate, session, counts):
     """Make many requests of one operation; returns what is wrong with the answers, or nothing."""
     (asked,) = (
         known
@@ -109,25 +124,71 @@ def explore(operation, estate, session):
         deadline=None,
         database=None,
         derandomize=False,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(), is_real=st.booleans())
-    def run(case, is_real):
-        if is_real:
+    def run(case):
+        counts[case.meta.phase.name.value] += 1
+        if case.meta.generation.mode.is_positive and crc32(repr(case).encode()) % 2:
             prefer_real(case, estate, asked)
-        for name in WAITS:
-            if isinstance((case.query or {}).get(name), int | float):
-                case.query[name] = 0
+        wait_for_nothing(case)
         headers = {"authorization": f"Bearer {estate.owner}"}
         response = case.call(base_url=BASE, session=session, headers=headers, timeout=60)
-        case.validate_response(response, checks=CHECKS, headers=headers)
+        validate(case, response, headers)
 
+    config = HypothesisTestConfig(project=operation.schema.config, modes=MODES, seed=SEED)
     try:
-        run()
+        create_test(operation=operation, test_func=run, config=config)()
     except (Exception, BaseExceptionGroup) as error:
-        return "\n".join(map(str, getattr(error, "exceptions", [error])))[:3000]
+        told = [*getattr(error, "exceptions", [error]), *getattr(error, "__notes__", [])]
+        return "\n".join(map(str, told))[:3000]
     return ""
+
+
+def test_what_an_answer_leads_to_is_as_described(house, estate, schema, session):
+    """Walks along the links: what one answer gives is asked for by the next request, while workers do what was begun."""
+    headers, counts = {"authorization": f"Bearer {estate.owner}"}, Counter()
+
+    class Walk(schema.as_state_machine()):
+        def before_call(self, case):
+            wait_for_nothing(case)
+
+        def get_call_kwargs(self, _case):
+            return {"base_url": BASE, "session": session, "headers": headers, "timeout": 60}
+
+        def validate_response(self, response, case, **_more):
+            counts[response.status_code // 100] += 1
+            validate(case, response, headers)
+
+    with house.service.worker():
+        Walk.run(
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=12,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+        )
+    print(f"{sum(counts.values())} requests: {dict(counts)}")
+    assert counts[2]
+
+
+def validate(case, response, headers):
+    # An address that is too long is refused before anything else is looked at.
+    checks = CHECKS if response.status_code != 414 else CHECKS[:5]
+    try:
+        case.validate_response(response, checks=checks, headers=headers)
+    except (Exception, BaseExceptionGroup) as error:
+        error.add_note(f"{case.as_curl_command()}\n{response.status_code} {response.content[:300]}")
+        raise
+
+
+def wait_for_nothing(case):
+    for name in WAITS:
+        if isinstance((case.query or {}).get(name), int | float):
+            case.query[name] = 0
 
 
 def prefer_real(case, estate, operation):
@@ -135,7 +196,7 @@ def prefer_real(case, estate, operation):
     case.path_parameters = dict(case.path_parameters or {}) | estate.values(operation)
 
 
-@schemathesis.serializer("application/offset+octet-stream")
+@schemathesis.serializer("application/offset+octet-stream", aliases=["application/jsonl"])
 def as_it_is(_context, value):
-    """Send a part of an upload as the bytes that it is."""
+    """Send a part of an upload, or a list, as the bytes that it is."""
     return value if isinstance(value, bytes) else str(value).encode()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from litestar import Litestar, Request, Response
@@ -45,6 +46,7 @@ SECURITY = {
 }
 """Fields of every answer that does not say otherwise. No other origin may read an answer: there are no CORS fields."""
 
+_DRAINED_BYTES, _DRAINED_S = 4 << 20, 2.0
 _HTTPS_ONLY = ("strict-transport-security", "max-age=31536000")
 
 
@@ -84,12 +86,13 @@ class Front:
         scope["state"] |= {"path": scope["path"], "headers": {HEADER: request_id}}
         if self.scheme:
             scope["scheme"] = self.scheme
-        answer = _Answer(send, scope, self._respond, self._stall_s)
+        body = _Incoming(receive, scope, self._stall_s)
+        answer = _Answer(send, scope, self._respond, self._stall_s, body)
         try:
             check_head(scope)
             if scope["method"] == "HEAD" and not self._has_head(scope["path"]):
                 scope["method"], answer.is_bodiless = "GET", True
-            await self._app(scope, _watched(receive, self._stall_s), answer)
+            await self._app(scope, body.receive, answer)
         except ProblemError as error:
             await answer.refuse(receive, error)
         except Exception as error:
@@ -110,8 +113,11 @@ class Front:
 class _Answer:
     """An answer on its way out: its fields are completed, and a client that stops reading is cut off."""
 
-    def __init__(self, send: Send, scope: Scope, respond: Respond, stall_s: float) -> None:
+    def __init__(
+        self, send: Send, scope: Scope, respond: Respond, stall_s: float, body: "_Incoming"
+    ) -> None:
         self._send = send
+        self._body = body
         self._respond = respond
         self._scope = scope
         self._stall_s = stall_s
@@ -121,6 +127,8 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_begun = True
+            if message["status"] >= 400:
+                await self._body.drain()
             message["headers"] = self._completed(message["headers"], message["status"])
             await self._send(message)
             return
@@ -176,27 +184,48 @@ def check_head(scope: Scope) -> None:
         )
 
 
-def _watched(receive: Receive, stall_s: float) -> Receive:
-    """Return a channel on which no part of a body may take longer than so; what comes behind the body may."""
-    is_over = False
+class _Incoming:
+    """The body of a request on its way in: no part of it may take too long; what comes behind it may."""
 
-    async def watched() -> Any:  # noqa: ANN401  # as ASGI has it
-        nonlocal is_over
-        if is_over:
-            return await receive()
+    def __init__(self, receive: Receive, scope: Scope, stall_s: float) -> None:
+        self._receive = receive
+        self._stall_s = stall_s
+        # Who waits for "100 Continue" sends nothing unless somebody asks for it.
+        self._is_awaited = any(name == b"expect" for name, _value in scope["headers"])
+        self._is_over = False
+
+    async def receive(self) -> Any:  # noqa: ANN401  # as ASGI has it
+        """Return the next message of the client.
+
+        Raises:
+            ProblemError: The client is too slow.
+        """
+        if self._is_over:
+            return await self._receive()
+        self._is_awaited = False
         try:
-            async with asyncio.timeout(stall_s):
-                message = await receive()
+            async with asyncio.timeout(self._stall_s):
+                message = await self._receive()
         except TimeoutError:
+            self._is_over = True  # as far as anybody here is concerned
             raise ProblemError(
                 "request-timeout",
-                f"nothing of the body arrived for {stall_s:g} s",
+                f"nothing of the body arrived for {self._stall_s:g} s",
                 {"connection": "close"},
             ) from None
-        is_over = message["type"] != "http.request" or not message.get("more_body", False)
+        self._is_over = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
-    return watched
+    async def drain(self) -> None:
+        """Take what is left of a body that nobody wants, within bounds.
+
+        Where a connection closes with something unread, its client may never see the answer that went before.
+        """
+        left_bytes = 0 if self._is_awaited else _DRAINED_BYTES
+        with suppress(TimeoutError, ProblemError):
+            async with asyncio.timeout(_DRAINED_S):
+                while not self._is_over and left_bytes > 0:
+                    left_bytes -= len((await self.receive()).get("body", b""))
 
 
 def _methods(scope: Scope) -> list[str]:
