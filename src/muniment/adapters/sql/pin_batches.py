@@ -85,16 +85,17 @@ class SqlPinBatches(SqlStore):
         Raises:
             FormatError: Reading the items failed; nothing is left of them.
             UsageError: There are none.
+            QueueFullError: As many batches wait as there may be; nothing is left of the items.
         """
         batch_id = secrets.token_hex(16)
         try:
             count = self._keep(act, batch_id, items)
+            with self._writing() as statements:
+                return self._queue(statements, act, batch_id, count, is_atomic=is_atomic)
         except BaseException:
             while self._remove(act.organization_id, batch_id):
                 pass
             raise
-        with self._writing() as statements:
-            return self._queue(statements, act, batch_id, count, is_atomic=is_atomic)
 
     def apply(
         self, statements: Statements, act: Act, batch_id: str, after: int, until: int
