@@ -115,8 +115,11 @@ def _serve_here(
     on_ready: Callable[[], None],
     parent: int | None,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="muniment-") as folder:
-        inner = Path(folder) / "socket" if listen.is_proxy or tls else None
+    with contextlib.ExitStack() as stack:
+        inner = None
+        if listen.is_proxy or tls:
+            folder = tempfile.TemporaryDirectory(prefix="muniment-")
+            inner = Path(stack.enter_context(folder)) / "socket"
         server = _server(app, listen, inner)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_run(server, app, listen, inner, tls, on_ready, parent))
