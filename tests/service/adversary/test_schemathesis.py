@@ -196,7 +196,7 @@ def prefer_real(case, estate, operation):
     case.path_parameters = dict(case.path_parameters or {}) | estate.values(operation)
 
 
-@schemathesis.serializer("application/offset+octet-stream", aliases=["application/jsonl"])
+@schemathesis.serializer("application/offset+octet-stream", "application/jsonl")
 def as_it_is(_context, value):
     """Send a part of an upload, or a list, as the bytes that it is."""
     return value if isinstance(value, bytes) else str(value).encode()

@@ -15,6 +15,7 @@ from muniment.entrypoints.http.front import Front
 from muniment.entrypoints.http.gate import Gate
 from muniment.entrypoints.http.openapi import OPENAPI, description_of
 from muniment.entrypoints.http.problems import respond
+from muniment.entrypoints.http.requests import StrictRequest
 from muniment.entrypoints.http.routes import (
     api_keys,
     archive,
@@ -92,6 +93,7 @@ def create_routes(
             Router(VERSION, route_handlers=ROUTERS),
         ],
         guards=[guard],
+        request_class=StrictRequest,
         middleware=[Gate(service, processes)],
         exception_handlers={Exception: pinning_service.failing_below_path(respond)},
         dependencies={

@@ -84,14 +84,14 @@ def fails(*codes: str) -> dict[str, Any]:
     return {_FAILS: codes}
 
 
-def field(name: str, description: str, pattern: str, *, is_required: bool = True) -> Document:
+def field(name: str, description: str, pattern: str = "", *, is_required: bool = True) -> Document:
     """Return the description of a header field of a request, which a route reads itself."""
     return {
         "name": name,
         "in": "header",
         "required": is_required,
         "description": description,
-        "schema": {"type": "string", "pattern": pattern},
+        "schema": {"type": "string"} | ({"pattern": pattern} if pattern else {}),
     }
 
 
@@ -164,14 +164,13 @@ def _describe_body(response: dict[str, Any]) -> None:
 _UNSAFE_FIELDS = (
     field(
         "idempotency-key",
-        "A string in quotes. Sent again with the same key, a request gets the answer of the first one.",
-        '^("[A-Za-z0-9 ._:~-]{1,255}")?$',
+        "A string in quotes, or a plain word. Sent again with the same key, a request gets the answer of the first one.",
+        r'^("([ !#-\[\]-~]|\\["\\]){1,255}"|[A-Za-z0-9._:~-]{1,255})?$',
         is_required=False,
     ),
     field(
         "if-match",
         "ETag of what the client has seen: if it is another one now, nothing is changed.",
-        "^[ -~]{0,1000}$",
         is_required=False,
     ),
 )

@@ -6,7 +6,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from litestar import Request
+from litestar.exceptions import ValidationException
 
 from muniment.accounts.organizations import Act
 from muniment.accounts.principals import Principal
@@ -15,6 +17,28 @@ HEADER = "x-request-id"
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 HttpRequest = Request[Any, Any, Any]
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose body is what its handler takes, without a change of types: `"true"` is no `true`, and `1` is not either."""
+
+    async def json(self) -> Any:  # noqa: ANN401  # what the handler takes
+        """Return the body, read as JSON and checked.
+
+        Raises:
+            ValidationException: A field is not valid.
+        """
+        value = await super().json()
+        wanted = self.route_handler.parsed_fn_signature.parameters.get("data")
+        if wanted is None:
+            return value
+        try:
+            return msgspec.convert(value, wanted.annotation)
+        except msgspec.ValidationError as error:
+            message, _at, place = str(error).partition(" - at `$")
+            wrong = {"message": message, "key": place.strip(".`"), "source": "body"}
+            raise ValidationException(extra=[wrong]) from error
+
 
 Scope = Any
 Message = Any

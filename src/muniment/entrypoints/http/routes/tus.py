@@ -48,7 +48,6 @@ _OFFSET_FIELD = field("upload-offset", "How many bytes of it are there already."
 _METADATA_FIELD = field(
     "upload-metadata",
     "Its path as `path`, `relativePath`, `filename` or `name`, and `sha256`; each with its value in base64.",
-    "^[ -~]{0,8192}$",
     is_required=False,
 )
 _CHECKSUM_FIELD = field(
@@ -60,7 +59,7 @@ _CHECKSUM_FIELD = field(
 _METHOD_FIELD = field(
     "x-http-method-override", "The method that is meant.", "^(PATCH|HEAD|DELETE)$"
 )
-_ENDED = fails("gone")
+_ENDED = fails("gone", "precondition-failed")
 _GONE = (UploadState.CANCELLED, UploadState.DELETING, UploadState.DELETED)
 
 
