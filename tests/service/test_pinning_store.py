@@ -348,8 +348,7 @@ def test_counts_hold_across_buckets(world, monkeypatch):
 
 def test_a_part_of_a_name_is_not_looked_for_without_end(world, monkeypatch):
     few_at_a_time(monkeypatch)
-    monkeypatch.setattr(pin_queries, "SCANNED_MAX", 3)
-    monkeypatch.setattr(pin_queries, "SCANNED_AT_ONCE", 4)
+    monkeypatch.setattr(pin_queries, "SCANNED_MAX", 4)
     pins = [world.add(name=f"name {number}") for number in range(10)]
     wanted = PinFilter(name="name 0", match=Match.PARTIAL)
     with pytest.raises(TooBroadError):
@@ -372,7 +371,6 @@ def test_a_part_of_a_name_is_not_looked_for_without_end(world, monkeypatch):
 def test_the_shortest_way_is_taken(world, monkeypatch):
     few_at_a_time(monkeypatch)
     monkeypatch.setattr(pin_queries, "SCANNED_MAX", 4)
-    monkeypatch.setattr(pin_queries, "SCANNED_AT_ONCE", 4)
     rare = world.add("rare", name="Same", tags=("all", "few"), meta={"all": "", "few": ""})
     for number in range(20):
         tags = ("all", "odd" if number % 2 else "even")

@@ -193,13 +193,10 @@ class Worker:
         except handler.permanent as error:
             return partial(store.fail, claim, self._describe(error), retry_in_s=None)
         except Exception as error:  # noqa: BLE001  # whatever a handler raises is a failure of its job
-            _log.warning(
-                "attempt %s at job %s (%s) failed",
-                job.attempts,
-                job.job_id,
-                job.kind,
-                exc_info=error,
-            )
+            # What has words of its own needs no traceback: content that nobody has is everyday business.
+            trace = None if isinstance(error, MunimentError) else error
+            what = (job.attempts, job.job_id, job.kind, error)
+            _log.warning("attempt %s at job %s (%s) failed: %s", *what, exc_info=trace)
             delay_s = handler.backoff.delay_s(job.attempts, self._random)
             return partial(store.fail, claim, self._describe(error), retry_in_s=delay_s)
         return partial(store.succeed, claim, result)

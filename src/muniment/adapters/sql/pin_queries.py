@@ -17,14 +17,11 @@ from muniment.pinning.filters import Match, PinFilter, fold
 from muniment.pinning.model import PinStatus
 from muniment.pinning.ports import TooBroadError
 
-COUNTED_MAX = 10_000
-"""Pins that are counted at most where no counts are kept."""
+COUNTED_MAX = 2_000
+"""Pins that are counted at most where no counts are kept: more than a page can hold."""
 
-SCANNED_MAX = 200_000
-"""Pins that are looked at for one page of a list that must not be shorter than what was asked for."""
-
-SCANNED_AT_ONCE = 100_000
-"""Pins that are looked at for a page which may be shorter, and for a count."""
+SCANNED_MAX = 100_000
+"""Pins that are looked at for a page or for a count."""
 
 _FIRST_WINDOW, _WINDOW = 1_000, 10_000
 
@@ -57,13 +54,13 @@ class _Criterion:
     Attributes:
         check: Tells of a row of `pins` whether it fulfils this.
         walks: Each leads, by an index of `table`, to some of those that may fulfil it; empty for no index.
-        rest: What is left to be checked of those.
+        rest: What of it is left to be checked of those.
         table: Where the index is.
     """
 
     check: _Condition
     walks: tuple[_Condition, ...] = ()
-    rest: _Condition = _Condition()
+    rest: tuple[_Condition, ...] = ()
     table: str = "pins"
 
 
@@ -88,15 +85,25 @@ class _Window:
 
     def queries(self, columns: str, order: str = "") -> Iterator[tuple[str, tuple[Value, ...]]]:
         """Yield the query of each walk, without its last parameter, which is a limit."""
-        checks = [check for check in self.path.checks if check.sql]
-        joined = " AND ".join(check.sql for check in checks) or "1 = 1"
-        checked = [value for check in checks for value in check.values]
+        joined = " AND ".join(check.sql for check in self.path.checks) or "1 = 1"
+        checked = [value for check in self.path.checks for value in check.values]
         for walk in self.path.walks:
             sql = _CHECKED[self.path.table].format(
                 table=self.path.table, condition=walk.sql, checks=joined
             )
             bounds = (self.after_ms, self.before_ms, *walk.values, self.size)
             yield f"SELECT {columns} {sql} {order} LIMIT ?", (*bounds, *checked)
+
+    def counts(self) -> Iterator[tuple[str, tuple[Value, ...]]]:
+        """Yield the queries that count what each walk leads to, without their last parameter; an index is enough if nothing is checked."""
+        if self.path.checks:
+            for sql, values in self.queries("1"):
+                yield f"SELECT COUNT(*) FROM ({sql}) AS found", values
+            return
+        for walk in self.path.walks:
+            sql = _WALK.format(table=self.path.table, condition=walk.sql)
+            values = (self.after_ms, self.before_ms, *walk.values)
+            yield f"SELECT COUNT(*) FROM (SELECT 1 {sql}) AS found", values
 
 
 def page(
@@ -107,7 +114,7 @@ def page(
     Raises:
         TooBroadError: It would take looking at too many pins.
     """
-    rows, floor = _newest(statements, organization_id, wanted, limit, SCANNED_MAX)
+    rows, floor = part(statements, organization_id, wanted, limit)
     if len(rows) < limit and floor is None:
         return rows, len(rows)
     if len(rows) < limit:
@@ -122,17 +129,16 @@ def page(
 def count(statements: Statements, organization_id: str, wanted: PinFilter) -> int:
     """Count what is wanted: exactly where counts are kept, and else up to `COUNTED_MAX`.
 
-    Where more than `SCANNED_AT_ONCE` pins would have to be looked at, it is one more than was found among those.
+    Where more than `SCANNED_MAX` pins would have to be looked at, it is one more than was found among those.
     """
     if wanted.is_counted:
         return pin_counts.count(
             statements, organization_id, wanted.statuses, wanted.after_ms, wanted.before_ms
         )
     total = 0
-    for window in _windows(statements, organization_id, wanted, SCANNED_AT_ONCE, COUNTED_MAX):
-        for sql, values in window.queries("1"):
-            counting = f"SELECT COUNT(*) FROM ({sql}) AS found"
-            total += statements.row(counting, organization_id, *values, COUNTED_MAX)[0]
+    for window in _windows(statements, organization_id, wanted, COUNTED_MAX):
+        for sql, values in window.counts():
+            total += statements.row(sql, organization_id, *values, COUNTED_MAX)[0]
         if window.is_last or total >= COUNTED_MAX:
             return min(total, COUNTED_MAX)
     return min(total + 1, COUNTED_MAX)
@@ -141,19 +147,13 @@ def count(statements: Statements, organization_id: str, wanted: PinFilter) -> in
 def part(
     statements: Statements, organization_id: str, wanted: PinFilter, limit: int
 ) -> tuple[list[Row], int | None]:
-    """Return the newest rows that are wanted, as far as looking at `SCANNED_AT_ONCE` pins leads.
+    """Return the newest rows that are wanted, as far as looking at `SCANNED_MAX` pins leads.
 
     Returns:
         The rows, and before which time to go on if they are fewer than `limit`; None for nowhere.
     """
-    return _newest(statements, organization_id, wanted, limit, SCANNED_AT_ONCE)
-
-
-def _newest(
-    statements: Statements, organization_id: str, wanted: PinFilter, limit: int, scanned_max: int
-) -> tuple[list[Row], int | None]:
     rows: list[Row] = []
-    for window in _windows(statements, organization_id, wanted, scanned_max, limit):
+    for window in _windows(statements, organization_id, wanted, limit):
         found = [
             row
             for sql, values in window.queries(_PINS, "ORDER BY pins.created_ms DESC")
@@ -166,21 +166,21 @@ def _newest(
 
 
 def _windows(
-    statements: Statements, organization_id: str, wanted: PinFilter, scanned_max: int, limit: int
+    statements: Statements, organization_id: str, wanted: PinFilter, limit: int
 ) -> Iterator[_Window]:
     """Yield windows from the newest pins to the oldest, until so many pins were looked at; there is always a first one."""
     paths = _paths(wanted)
-    if not any(check.sql for check in paths[0].checks):  # all that it leads to is wanted
+    if not paths[0].checks:  # all that it leads to is wanted
         yield _Window(paths[0], wanted.after_ms, wanted.before_ms, limit, is_last=True)
         return
-    before_ms, scanned, size = wanted.before_ms, 0, min(_FIRST_WINDOW, scanned_max)
-    while scanned < scanned_max:
+    before_ms, scanned, size = wanted.before_ms, 0, min(_FIRST_WINDOW, SCANNED_MAX)
+    while scanned < SCANNED_MAX:
         window = _furthest(statements, organization_id, paths, wanted.after_ms, before_ms, size)
         yield window
         if window.is_last:
             return
         before_ms, scanned = window.after_ms + 1, scanned + size
-        size = min(_WINDOW, scanned_max - scanned)
+        size = min(_WINDOW, SCANNED_MAX - scanned)
 
 
 def _furthest(
@@ -214,7 +214,7 @@ def _paths(wanted: PinFilter) -> list[_Path]:
     for criterion in criteria:
         if criterion.walks:
             others = [other.check for other in criteria if other is not criterion]
-            paths.append(_Path(criterion.table, criterion.walks, (criterion.rest, *others)))
+            paths.append(_Path(criterion.table, criterion.walks, (*criterion.rest, *others)))
     everything = _Path("pins", (_Condition(),), tuple(one.check for one in criteria))
     return paths or [everything]
 
@@ -249,7 +249,7 @@ def _named(name: str, match: Match) -> _Criterion:
         case Match.EXACT:
             rest = _Condition("pins.name = ?", (name,))
             return _Criterion(
-                _Condition(f"{same.sql} AND {rest.sql}", (folded, name)), (walk,), rest
+                _Condition(f"{same.sql} AND {rest.sql}", (folded, name)), (walk,), (rest,)
             )
         case Match.IEXACT:
             return _Criterion(same, (walk,))

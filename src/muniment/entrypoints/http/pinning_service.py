@@ -3,6 +3,7 @@
 Everything about it is as its specification has it, the body of errors and the times included; whatever goes beyond it is in `/v1/pins`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -239,7 +240,12 @@ def delegates_of(request: HttpRequest, service: Service) -> list[str]:
         host, port = request.scope.get("server") or ("127.0.0.1", 80)
         shown = f"[{host}]" if ":" in host else host
         url = f"{request.scope['scheme']}://{shown}:{port}"
-    return [f"{multiaddr.from_url(_without_path(url))}/p2p/{service.node_id}"]
+    return [_delegate(url, service.node_id)]
+
+
+@functools.lru_cache(16)
+def _delegate(url: str, node_id: str) -> str:
+    return f"{multiaddr.from_url(_without_path(url))}/p2p/{node_id}"
 
 
 def pin_status(pin: Pin, delegates: list[str]) -> PinStatusBody:
