@@ -53,14 +53,15 @@ class House:
         """Send the same request to both processes; both have looked at `If-Match` before either changes anything."""
         both = threading.Barrier(2)
         for process in self.processes:
-            accounts = process.service.accounts
-            original = getattr(accounts, change)
+            service = process.service
+            store = service.accounts if hasattr(service.accounts, change) else service.pins
+            original = getattr(store, change)
 
             def late(*arguments, original=original, **named):
                 both.wait(10)
                 return original(*arguments, **named)
 
-            setattr(accounts, change, late)
+            setattr(store, change, late)
         with ThreadPoolExecutor(2) as threads:
             sent = [threads.submit(self, method, path, process=n, **more) for n in (0, 1)]
             return sorted(one.result().status_code for one in sent)
@@ -99,6 +100,19 @@ def test_of_two_processes_one_revokes_what_its_client_has_seen(house):
     path = f"/v1/keys/{key_id_of(house.key())}"
     fields = {"headers": {"if-match": house("GET", path).headers["etag"]}}
     assert house.at_once("revoke_key", "DELETE", path, **fields) == [204, 412]
+
+
+def test_of_two_processes_one_changes_a_pin_that_its_client_has_seen(house):
+    path = f"/v1/pins/{house('POST', '/v1/pins', json={'cid': CID}).json()['request_id']}"
+
+    def seen():
+        return {"headers": {"if-match": house("GET", path, process=1).headers["etag"]}}
+
+    renamed = {"json": {"name": "renamed"}}
+    assert house.at_once("change", "PATCH", path, **seen(), **renamed) == [200, 412]
+    assert house("DELETE", path, headers={"if-match": '"another"'}).status_code == 412
+    put = {"json": {"cid": CID, "name": "new"}}
+    assert house.at_once("replace", "PUT", path, **seen(), **put) in ([202, 404], [202, 412])
 
 
 # What a key may pass on

@@ -35,6 +35,10 @@ class Label:
     pins: int
 
 
+Check = Callable[[Pin], None]
+"""Called within the transaction of a change with the pin as `get` returns it, which cannot change any more; raises if it is not to be changed."""
+
+
 class PinStore(Protocol):
     """Pins of all organisations. Every change is written together with its audit entry, its event and its job, or not at all."""
 
@@ -48,13 +52,15 @@ class PinStore(Protocol):
             NotFoundError: The organisation has no such pin.
         """
 
-    def change(self, act: Act, request_id: str, change: PinChange) -> Pin:
+    def change(
+        self, act: Act, request_id: str, change: PinChange, check: Check | None = None
+    ) -> Pin:
         """Change what is known about a pin; raises as `get`."""
 
-    def replace(self, act: Act, request_id: str, wanted: NewPin) -> Pin:
+    def replace(self, act: Act, request_id: str, wanted: NewPin, check: Check | None = None) -> Pin:
         """Put a pin in the place of another one, whose content is kept until the work on the new one has ended; raises as `get`."""
 
-    def remove(self, act: Act, request_id: str) -> None:
+    def remove(self, act: Act, request_id: str, check: Check | None = None) -> None:
         """Remove a pin, end the work on it, and let go of what no other one wants; raises as `get`."""
 
     def page(self, organization_id: str, wanted: PinFilter, limit: int) -> tuple[list[Pin], int]:

@@ -38,7 +38,7 @@ from muniment.pinning.model import (
     created_ms_of,
     new_request_id,
 )
-from muniment.pinning.ports import Label
+from muniment.pinning.ports import Check, Label
 
 __all__ = ["PIN", "UNPIN", "SqlPins"]
 
@@ -98,11 +98,17 @@ class SqlPins(SqlStore):
             return _with_progress(statements, _found(statements, organization_id, request_id))
 
     def change(
-        self, act: Act, request_id: str, change: PinChange, *, within: Statements | None = None
+        self,
+        act: Act,
+        request_id: str,
+        change: PinChange,
+        check: Check | None = None,
+        *,
+        within: Statements | None = None,
     ) -> Pin:
         """See `PinStore.change`."""
         with self._joining(within) as statements:
-            pin = _locked(statements, act.organization_id, request_id)
+            pin = _checked(statements, act.organization_id, request_id, check)
             changed = {
                 name: value
                 for name in ("name", "meta", "tags", "group", "priority")
@@ -119,11 +125,17 @@ class SqlPins(SqlStore):
             return new
 
     def replace(
-        self, act: Act, request_id: str, wanted: NewPin, *, within: Statements | None = None
+        self,
+        act: Act,
+        request_id: str,
+        wanted: NewPin,
+        check: Check | None = None,
+        *,
+        within: Statements | None = None,
     ) -> Pin:
         """See `PinStore.replace`."""
         with self._joining(within) as statements:
-            old = _locked(statements, act.organization_id, request_id)
+            old = _checked(statements, act.organization_id, request_id, check)
             (new,) = self._insert(statements, act.organization_id, [(act, wanted)])
             # What the old one replaced waits for the new one, too, and so does what it pinned itself.
             sql = f"SELECT cid_key {_REPLACED}"
@@ -142,10 +154,17 @@ class SqlPins(SqlStore):
             audit_log.append(statements, act, "pin.replaced", _target(new), before, after)
             return new
 
-    def remove(self, act: Act, request_id: str, *, within: Statements | None = None) -> None:
+    def remove(
+        self,
+        act: Act,
+        request_id: str,
+        check: Check | None = None,
+        *,
+        within: Statements | None = None,
+    ) -> None:
         """See `PinStore.remove`."""
         with self._joining(within) as statements:
-            pin = _locked(statements, act.organization_id, request_id)
+            pin = _checked(statements, act.organization_id, request_id, check)
             self._delete(statements, pin)
             self._release(statements, act.organization_id, pin.wanted.key)
             before = {"cid": pin.wanted.cid, "name": pin.wanted.name}
@@ -369,6 +388,16 @@ def _locked(statements: Statements, organization_id: str, request_id: str) -> Pi
     job_id = _found(statements, organization_id, request_id).job_id
     statements.rows("SELECT 1 FROM jobs WHERE job_id = ? {lock}", job_id)
     return _found(statements, organization_id, request_id, " {lock}")
+
+
+def _checked(
+    statements: Statements, organization_id: str, request_id: str, check: Check | None
+) -> Pin:
+    """Return a pin as `_locked`, unless the check refuses what `get` would show of it."""
+    pin = _locked(statements, organization_id, request_id)
+    if check is not None:
+        check(_with_progress(statements, pin))
+    return pin
 
 
 def _is_wanted(statements: Statements, organization_id: str, cid_key: bytes) -> bool:

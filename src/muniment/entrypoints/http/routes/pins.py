@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import IO, Annotated
 
@@ -26,6 +26,7 @@ from muniment.entrypoints.http.pages import (
     linked_page,
     page_response,
 )
+from muniment.entrypoints.http.preconditions import unchanged
 from muniment.entrypoints.http.problems import ProblemError
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.entrypoints.http.routes.operations import OperationView, accepted
@@ -271,7 +272,8 @@ def change_pin(
     data: ChangeFields,
 ) -> PinView:
     """Change what is known about a pin."""
-    return pin_view(service.pins.change(act_of(request, principal), request_id, data.change()))
+    act = act_of(request, principal)
+    return pin_view(service.pins.change(act, request_id, data.change(), _unchanged(request)))
 
 
 @put(
@@ -284,7 +286,8 @@ def replace_pin(
     request: HttpRequest, service: Service, principal: Principal, request_id: str, data: PinFields
 ) -> Response[PinView]:
     """Put a pin in the place of another one, under an id of its own; what both have in common is kept."""
-    return _shown(service.pins.replace(act_of(request, principal), request_id, data.wanted()))
+    act = act_of(request, principal)
+    return _shown(service.pins.replace(act, request_id, data.wanted(), _unchanged(request)))
 
 
 @delete("/pins/{request_id:str}", opt=needs(Permission.PINS_WRITE), sync_to_thread=True)
@@ -292,7 +295,7 @@ def remove_pin(
     request: HttpRequest, service: Service, principal: Principal, request_id: str
 ) -> None:
     """Remove a pin, and end the work on it."""
-    service.pins.remove(act_of(request, principal), request_id)
+    service.pins.remove(act_of(request, principal), request_id, _unchanged(request))
 
 
 router = Router(
@@ -338,6 +341,12 @@ def pin_view(pin: Pin) -> PinView:
         pin.blocks,
         pin.job_id,
     )
+
+
+def _unchanged(request: HttpRequest) -> Callable[[Pin], None]:
+    """Return what checks that a pin is still what the client has seen."""
+    check = unchanged(request)
+    return lambda pin: check(pin_view(pin))
 
 
 def _shown(pin: Pin) -> Response[PinView]:
