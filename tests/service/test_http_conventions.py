@@ -364,6 +364,11 @@ def test_the_description_knows_every_route_and_every_way_to_fail(call):
     assert "Problem" in description["components"]["schemas"]
 
 
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "HEAD", "TRACE"])
+def test_what_is_refused_at_the_door_is_refused_with_any_method(call, method):
+    assert call(method, "/v1/pins?name=" + "x" * 9_000).status_code == 414
+
+
 def test_the_type_of_every_problem_leads_to_what_it_means(call):
     for kind in KINDS.values():
         page = call("GET", f"/problems/{kind.code}", token="")

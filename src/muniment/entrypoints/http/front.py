@@ -83,6 +83,7 @@ class Front:
             threads = ThreadPoolExecutor(THREADS, "request")
             asyncio.get_running_loop().set_default_executor(threads)
         request_id = identify(scope, self._clients.of(scope))
+        scope["litestar_app"] = self._app  # the framework's own, set early: a refusal asks its router
         scope["state"] |= {"path": scope["path"], "headers": {HEADER: request_id}}
         if self.scheme:
             scope["scheme"] = self.scheme
