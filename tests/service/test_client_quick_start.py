@@ -53,7 +53,7 @@ class Place:
         return done.stdout
 
     def shell(self, block, **variables):
-        return self.run("bash", "-eu", "-o", "pipefail", "-c", f"state=\n{block}", **variables)
+        return self.run("bash", "-eu", "-o", "pipefail", "-c", block, **variables)
 
 
 def place_in(folder, **settings):

@@ -30,7 +30,7 @@ def test_the_guide_does_what_it_says(tmp_path):
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=desk,
-            env=service.environment | {"MUNIMENT_URL": service.url, "MUNIMENT_KEY": key},
+            env=service.environment | {"MUNIMENT_URL": service.url, "MUNIMENT_API_KEY": key},
             capture_output=True,
             text=True,
             timeout=120,

@@ -45,7 +45,13 @@ class Calls(
     EventCalls,
     PinCalls,
 ):
-    """Every call of the API."""
+    """Every call of the API.
+
+    Each raises, beside what it says itself:
+        ApiError: What the service refuses, and says why; one of its kinds, each of which is also an error of `muniment.errors`.
+        ConnectionFailedError: No answer came, however often it was asked for.
+        FormatError: The answer makes no sense.
+    """
 
     @call
     def live(self) -> Flow[Health]:

@@ -48,6 +48,17 @@ class File(msgspec.Struct, frozen=True):
     media_type: str
     address: str | None
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Its commit and its leaf there, as `show_file` and `show_proof` take them: its name for ever.
+
+        Raises:
+            UsageError: It waits to be archived.
+        """
+        if self.commit_id is None or self.leaf is None:
+            raise UsageError(f"{self.path} waits to be archived: no commit holds it yet")
+        return self.commit_id, self.leaf
+
 
 class FileCalls(ContentCalls):
     """Calls about archived files."""
@@ -88,7 +99,7 @@ class FileCalls(ContentCalls):
 
     @call
     def show_file(self, commit_id: str, leaf: int) -> Flow[File]:
-        """Show one archived version."""
+        """Show one archived version; `File.place` is where it is."""
         return self.get(f"/v1/commits/{segment(commit_id)}/files/{leaf}", File)
 
     @call
@@ -211,6 +222,7 @@ def content_address(file: File) -> str:
     Raises:
         UsageError: It has none.
     """
-    if file.commit_id is None or file.leaf is None or file.digest is None:
-        raise UsageError(f"{file.path} is no archived file: it has no content to fetch")
-    return f"/v1/commits/{segment(file.commit_id)}/files/{file.leaf}/content"
+    commit_id, leaf = file.place
+    if file.digest is None:
+        raise UsageError(f"{file.path} is a {file.kind}: it has no content to fetch")
+    return f"/v1/commits/{segment(commit_id)}/files/{leaf}/content"

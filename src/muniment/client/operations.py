@@ -79,6 +79,15 @@ class Operation(msgspec.Struct, frozen=True):
         """Whether nothing more will come of it."""
         return self.state in _ENDS
 
+    def outcome(self) -> dict[str, Any]:
+        """Return what it did.
+
+        Raises:
+            ApiError, ConflictError, PendingError: It has not succeeded; see `check`.
+        """
+        self.check()
+        return self.result or {}
+
     def check(self) -> None:
         """Check that it succeeded.
 

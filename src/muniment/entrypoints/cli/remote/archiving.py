@@ -62,7 +62,7 @@ def archive(session: Session, paths: tuple[str, ...], *, dry_run: bool) -> None:
                 progress.stage("", "upload", total_bytes)
                 upload_all(client, inputs, progress, problems)
             operation = client.wait(client.archive(), progress=OperationBar(progress))
-            lines = list(_take_result(client, operation.result or {}, done))
+            lines = list(_take_result(client, operation.outcome(), done))
         session.say(*lines)
         if not done.commits and not problems:
             session.say("Nothing is new: everything that was uploaded is archived.")

@@ -90,7 +90,7 @@ def show(session: Session, commit: str, *, files: bool, proof: str | None) -> No
         found = find_commit(client, commit)
         if proof is not None:
             file = _find_file(client, found, proof)
-            view = client.show_proof(found.commit_id, file.leaf or 0)
+            view = client.show_proof(*file.place)
             Evidence(client).prove(view | {"path_bytes": file.path_bytes})
             tell_proof(session, view, shown_path(file.path_bytes))
         elif session.json:

@@ -80,7 +80,7 @@ def upgrade(session: Session, commits: tuple[str, ...], *, dry_run: bool) -> Non
         result: dict[str, Any] = {}
         if waiting and not dry_run:
             operation = client.upgrade_timestamps()
-            result = client.wait(operation, progress=OperationBar(progress)).result or {}
+            result = client.wait(operation, progress=OperationBar(progress)).outcome()
         failed = {found["commit_id"]: found["message"] for found in result.get("problems", [])}
         results = []
         for row in waiting:

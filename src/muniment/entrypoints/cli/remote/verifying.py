@@ -135,7 +135,7 @@ class RemoteVerification:
         if self._manner.on_service:
             operation = self._client.verify_commit(commit.commit_id, deep=self._manner.deep)
             done = self._client.wait(operation, progress=OperationBar(self._progress))
-            _take_result(done.result or {}, report)
+            _take_result(done.outcome(), report)
             return
         _read_sealed(commit, opened, report)
         if self._manner.deep:
