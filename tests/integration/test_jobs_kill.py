@@ -1,5 +1,6 @@
 """Jobs when their workers are killed at any moment: nothing lost, nothing stuck, each effect once, on each database."""
 
+import os
 import random
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from muniment.jobs.model import JobState, NewJob
 LEASE_S = 1.5
 ORGANIZATIONS = ("a", "b", "c")
 DEADLINE_S = 120
+TAKEOVERS = int(os.environ.get("MUNIMENT_TAKEOVERS", "2"))
 
 WORKER = """
 import sys, time
@@ -53,31 +55,32 @@ database.close()
 
 
 class Fleet:
-    """Worker processes over one database."""
+    """Worker processes over one database, by name."""
 
     def __init__(self, url, lease_s=LEASE_S):
-        self.url, self.lease_s, self.count, self.running = url, lease_s, 0, []
+        self.url, self.lease_s, self.count, self.running = url, lease_s, 0, {}
 
     def start(self):
         self.count += 1
-        arguments = [sys.executable, "-c", WORKER, self.url, f"w{self.count}", str(self.lease_s)]
+        name = f"w{self.count}"
+        arguments = [sys.executable, "-c", WORKER, self.url, name, str(self.lease_s)]
         process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.running.append(process)
+        self.running[name] = process
         return process
 
-    def kill(self, process):
+    def kill(self, name):
+        process = self.running.pop(name)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        self.running.remove(process)
 
     def stop(self):
         """End all workers as an operator would."""
-        for process in self.running:
+        for process in self.running.values():
             process.stdin.close()
-        codes = [process.wait(60) for process in self.running]
-        for process in self.running:
+        codes = [process.wait(60) for process in self.running.values()]
+        for process in self.running.values():
             process.stdout.close()
         return codes
 
@@ -90,17 +93,17 @@ def office(url):
             statements.run("CREATE TABLE effects (job_id TEXT NOT NULL, token BIGINT NOT NULL)")
             statements.run("CREATE TABLE told (job_id TEXT, event TEXT, token BIGINT, at BIGINT)")
 
-        def query(sql):
+        def query(sql, *values):
             with database.transaction() as connection:
-                return Statements(connection, database.dialect).rows(sql)
+                return Statements(connection, database.dialect).rows(sql, *values)
 
         fleet = Fleet(url)
         try:
             yield SqlJobs(database), fleet, query
         finally:
-            for process in list(fleet.running):
+            for name, process in list(fleet.running.items()):
                 if process.poll() is None:
-                    fleet.kill(process)
+                    fleet.kill(name)
 
 
 def wait_until(condition, what):
@@ -132,7 +135,7 @@ def test_killed_workers_lose_and_repeat_nothing(database_url):
         while store.backlog():
             assert time.monotonic() < deadline, f"stuck: {store.backlog()}"
             time.sleep(chance.uniform(0.05, 0.8))
-            fleet.kill(chance.choice(fleet.running))
+            fleet.kill(chance.choice(list(fleet.running)))
             fleet.start()
             kills += 1
         assert fleet.stop() == [0, 0, 0]
@@ -151,13 +154,11 @@ def test_killed_workers_lose_and_repeat_nothing(database_url):
 
 def test_another_worker_takes_over_and_keeps_what_was_done(database_url):
     with office(database_url) as (store, fleet, query):
-        first = fleet.start()
-        first.stdout.readline()
+        fleet.start().stdout.readline()
         job = store.enqueue(NewJob("a", "count", {"seconds": 3}))
         wait_until(lambda: query("SELECT * FROM job_steps"), "the first step is not done")
-        second = fleet.start()
-        second.stdout.readline()
-        fleet.kill(first)
+        fleet.start().stdout.readline()
+        fleet.kill("w1")
         wait_until(lambda: not store.backlog(), "the job was not taken over")
         ended = store.job("a", job.job_id)
         assert (ended.state, ended.token) == (JobState.SUCCEEDED, 2)
@@ -177,20 +178,39 @@ def test_a_stopped_worker_gives_back_what_it_does_not_finish(database_url, monke
 
 @pytest.mark.slow
 def test_takeover_with_the_usual_lease(database_url, record_property):
-    """A killed worker's job goes on elsewhere in under 15 seconds, by the database's clock."""
+    """With three workers, a killed one's jobs go on elsewhere in under 15 seconds, by the database's clock."""
+    chance, killed_at = random.Random(12), {}
+    begun = "SELECT job_id, token, at FROM told WHERE event = 'started'"
     with office(database_url) as (store, fleet, query):
         fleet.lease_s = 9
-        victim = fleet.start()
-        victim.stdout.readline()
-        store.enqueue(NewJob("a", "count", {"seconds": 60}))
-        wait_until(lambda: query("SELECT * FROM job_steps"), "the first step is not done")
-        fleet.start().stdout.readline()
-        time.sleep(4)  # so that the lease was renewed
-        killed_at = time.time_ns() // 1000
-        fleet.kill(victim)
-        begun = "SELECT at FROM told WHERE event = 'started' AND token = 2"
-        wait_until(lambda: query(begun), "the job was not taken over")
-        seconds = (query(begun)[0][0] - killed_at) / 1_000_000
-        record_property("takeover_s", seconds)
-        print(f"taken over after {seconds:.1f} s")
-        assert seconds < 15
+        for _ in range(3):
+            fleet.start().stdout.readline()
+        for organization_id in ORGANIZATIONS * 2:
+            store.enqueue(NewJob(organization_id, "count", {"seconds": 3600}, max_attempts=1000))
+        wait_until(lambda: len(query("SELECT * FROM job_steps")) == 6, "not all jobs have begun")
+        for _ in range(TAKEOVERS):
+            time.sleep(chance.uniform(2, 5))  # so that leases were renewed, and some are taken over
+            held = dict(query("SELECT job_id, worker FROM jobs WHERE phase = 'running'"))
+            name = chance.choice(sorted(set(held.values()) & fleet.running.keys()) or [None])
+            if name is None:
+                continue  # nobody who lives has a job: they wait
+            at = time.time_ns() // 1000
+            fleet.kill(name)
+            lost = "SELECT job_id, token FROM jobs WHERE phase = 'running' AND worker = ?"
+            killed_at |= dict.fromkeys(query(lost, name), at)
+            fleet.start()
+
+        def waits():
+            started = {(job_id, token): at for job_id, token, at in query(begun)}
+            after = [
+                (started.get((job_id, token + 1)), at) for (job_id, token), at in killed_at.items()
+            ]
+            return [None if now is None else (now - at) / 1_000_000 for now, at in after]
+
+        wait_until(lambda: None not in waits(), "a job was not taken over")
+        seconds = sorted(waits())
+    record_property("takeover_s", seconds[-1])
+    print(
+        f"\n{len(seconds)} takeovers: {seconds[len(seconds) // 2]:.1f} s (median), {seconds[-1]:.1f} s at most"
+    )
+    assert seconds[-1] < 15

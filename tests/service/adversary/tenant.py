@@ -85,13 +85,13 @@ class Tenant:
 
     def kept(self):
         """Return all that is kept of it: every row of the service's database, and every file."""
-        rows = {}
+        found = set(self._files())
         with self.house.service.database.transaction() as connection:
             statements = Statements(connection, self.house.service.database.dialect)
             for table in self.house.owned_tables:
                 query = f"SELECT * FROM {table} WHERE organization_id = ?"
-                rows[table] = sorted(map(repr, statements.rows(query, self.mark)))
-        return rows, sorted(self._files())
+                found |= {(table, repr(row)) for row in statements.rows(query, self.mark)}
+        return found
 
     def _files(self):
         for folder in FOLDERS:

