@@ -6,7 +6,9 @@ import shutil
 import threading
 
 import pytest
+from litestar.testing import TestClient
 
+from muniment.accounts.permissions import Role
 from muniment.adapters.sql import engine
 from muniment.adapters.sql.catalog import open_catalog
 from muniment.adapters.sql.engine import open_database
@@ -15,7 +17,9 @@ from muniment.adapters.sql.statements import Statements
 from muniment.bootstrap.archive import Archive
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.cli.running import run
+from muniment.entrypoints.http.app import create_app
 from muniment.errors import ConflictError, UsageError
+from muniment.testing.catalog import claim
 
 
 class Estate:
@@ -60,6 +64,23 @@ class Estate:
         out, error = self._capture.readouterr()
         assert got == code, error
         return json.loads(out or error.splitlines()[-1])
+
+    def client(self):
+        """Return a client of the first organisation's owner."""
+        key = self.service.operator.create_key("one", "owner", Role.OWNER)
+        client = TestClient(create_app(self.service), base_url="http://muniment.test")
+        client.headers["authorization"] = f"Bearer {key}"
+        return client
+
+    def put(self, client, name):
+        assert client.put(f"/v1/files/{name}", content=name.encode()).status_code == 201
+
+    def work(self, client, kind):
+        """Do a job of a kind to its end."""
+        with self.service.worker():
+            address = client.post(f"/v1/{kind}").headers["location"]
+            done = client.get(address, params={"wait_s": 20}).json()
+        assert done["state"] == "succeeded", done
 
     def sql(self, statement, *values, name="one"):
         """Change a row behind the back of everybody: in the service's database, or in a catalogue."""
@@ -196,6 +217,37 @@ def test_the_catalogues_of_many_organisations_share_connections(estate):
     database = estate.service.database
     catalogs = {estate.catalog(name)._database for name in ("one", "two")}
     assert catalogs == {database} if estate.is_server else database not in catalogs
+
+
+@pytest.mark.engine
+def test_uploads_and_claims_live_through_the_move(on_server):
+    """One upload is archived, one is claimed by a run that was killed, one only waits: each is archived once, and settled."""
+    config = on_server.config("one")
+    text = config.read_text()
+    config.write_text(text.replace('catalog = "service"\n', ""))
+    with on_server.client() as client:
+        on_server.put(client, "archived")
+        on_server.work(client, "archive")
+        on_server.put(client, "claimed")
+        on_server.work(client, "catalog")
+        assert claim(on_server.catalog("one"), 1) is not None
+        on_server.put(client, "waiting")
+        on_server.work(client, "catalog")
+    on_server.service.close()
+    config.write_text(text)
+    assert on_server.run("rebuild")["commits"] == 1
+
+    on_server.service = Service(on_server.home)
+    assert on_server.catalog("one").totals().unfinished_commits == 0
+    with on_server.client() as client:
+        for _ in range(2):
+            on_server.work(client, "archive")
+        uploads = client.get("/v1/uploads").json()["items"]
+    assert [upload["state"] for upload in uploads] == ["archived"] * 3
+    names = [f.scanned.path.rpartition(b"/")[2] for f in on_server.catalog("one").newest()]
+    assert sorted(names) == [b"archived", b"claimed", b"waiting"]
+    assert on_server.catalog("one").totals().commits == 2
+    on_server.run("db", "check", home=None)
 
 
 # `muniment db check`

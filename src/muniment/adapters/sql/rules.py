@@ -79,7 +79,13 @@ SERVICE_RULES = (
         "an upload that runs has no room reserved",
         """SELECT u.organization_id, u.upload_id FROM uploads AS u LEFT JOIN reservations AS r
         ON r.organization_id = u.organization_id AND r.reservation_id = u.upload_id
-        WHERE u.state IN ('receiving', 'moving') AND r.reservation_id IS NULL""",
+        WHERE u.state = 'receiving' AND r.reservation_id IS NULL""",
+    ),
+    Rule(
+        "room is reserved for an upload that does not run",
+        """SELECT r.organization_id, r.reservation_id FROM reservations AS r LEFT JOIN uploads AS u
+        ON u.organization_id = r.organization_id AND u.upload_id = r.reservation_id AND u.state = 'receiving'
+        WHERE u.upload_id IS NULL""",
     ),
     Rule(
         "pinned content is not what is counted of it",
