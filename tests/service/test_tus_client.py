@@ -65,3 +65,9 @@ def test_in_chunks(place):
 
 def test_paused_and_taken_up_again(place):
     assert 0 < upload(place, "paused.bin", PAUSE="1")["paused"] < SIZE_BYTES
+
+
+def test_several_parts_at_once(place):
+    upload(place, "in parts.bin", PARTS="3")
+    client = place[3]
+    assert client.show_organization().reserved.size_bytes == 0

@@ -28,6 +28,7 @@ _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 _OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _HOLD = ".hold"
+_PIECE_BYTES = 4 << 20
 _ALLOCATED_MIN_BYTES = 1 << 20  # smaller ones are not worth the system call
 _PIECES_MAX = 512  # half of what writev takes everywhere
 _DIGESTS_KEPT = 256
@@ -311,6 +312,13 @@ class IncomingFile:
             _, self._digest = self._held or (0, None if size_bytes else hashlib.sha256())
         _hold_file(self._path).unlink(missing_ok=True)
         self._held = None
+
+    def pieces(self) -> Iterator[bytes]:
+        """See `Incoming.pieces`."""
+        offset = 0
+        while piece := os.pread(self._file, _PIECE_BYTES, offset):
+            offset += len(piece)
+            yield piece
 
     def finish(self) -> str:
         """See `Incoming.finish`."""

@@ -1,6 +1,6 @@
 """What uploads need: a table, and a disk."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -154,6 +154,9 @@ class Incoming(Protocol):
 
     def drop(self) -> None:
         """Drop what was written since `hold`, if it was called."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Read what has arrived, some megabytes at a time."""
 
     def finish(self) -> str:
         """Make the file durable; returns its SHA-256, hexadecimal."""

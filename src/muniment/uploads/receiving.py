@@ -117,7 +117,7 @@ class Receiver:
             ConflictError: Its place is needed for a folder.
         """
         size_bytes = self.durable_bytes(upload)
-        if size_bytes == upload.size_bytes and not upload.is_over:
+        if size_bytes == upload.size_bytes and not upload.is_over and not upload.is_part:
             self._complete(act, upload)
         return size_bytes
 
@@ -190,7 +190,7 @@ class Receiver:
                 done += 1
             elif not upload.is_resumable or act.at >= upload.expires_at:
                 done += self._give_up_abandoned(act, upload)
-            else:
+            elif not upload.is_part:
                 done += self._complete_abandoned(act, upload)
         return done + sum(map(self._sweep, self._folders.organizations()))
 

@@ -12,6 +12,8 @@ NAME_BYTES_MAX = 255
 SMALL_BYTES = 1 << 20
 """Uploads of up to this many bytes, in one request, are small."""
 
+PART = "partial"
+
 PATH_BYTES_MAX = 2_048
 PATH_DEPTH_MAX = 64
 _DIGEST_LETTERS = 12
@@ -47,6 +49,7 @@ class Upload:
         metadata: What the client wants to have told again, as it sent it.
         key_id: The API key that it counts for; empty for none.
         is_small: Whether it is entered only when it is received, at once: it takes so little that nothing is reserved for it before.
+        concat: `PART` for a part of a file, and of a file that was joined, what its parts were: as the client sent it.
     """
 
     organization_id: str
@@ -63,6 +66,12 @@ class Upload:
     metadata: str = ""
     key_id: str = ""
     is_small: bool = False
+    concat: str = ""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is only a part of a file, which waits until it is joined to the others."""
+        return self.concat == PART
 
     @property
     def is_over(self) -> bool:

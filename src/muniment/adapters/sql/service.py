@@ -46,6 +46,7 @@ SERVICE_MIGRATIONS: Steps = (
     pin_counts.TOTALS,
     uploads.PLACED_AT_ONCE,
     job_rows.LANES,
+    uploads.JOINED,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

@@ -58,8 +58,11 @@ PLACED_AT_ONCE = (
 KEYED = ("ALTER TABLE uploads ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",)
 """The step of migration that came with quotas of keys."""
 
+JOINED = ("ALTER TABLE uploads ADD COLUMN concat TEXT NOT NULL DEFAULT ''",)
+"""The step of migration that came with uploads in several parts at once."""
+
 _COLUMNS = """organization_id, upload_id, path, size_bytes, created_at, expires_at, actor, state, sha256, place,
-    is_resumable, metadata, key_id"""
+    is_resumable, metadata, key_id, concat"""
 _UPLOAD = f"SELECT {_COLUMNS} FROM uploads"
 
 
@@ -248,7 +251,7 @@ def _receive(statements: Statements, arrival: _Arrival) -> Upload:
 
 def _insert(statements: Statements, upload: Upload) -> None:
     statements.run(
-        f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         upload.organization_id,
         upload.upload_id,
         upload.path,
@@ -262,6 +265,7 @@ def _insert(statements: Statements, upload: Upload) -> None:
         int(upload.is_resumable),
         upload.metadata,
         upload.key_id,
+        upload.concat,
     )
 
 
@@ -336,7 +340,7 @@ def _found(statements: Statements, organization_id: str, upload_id: str) -> Uplo
 
 def _upload(row: Row) -> Upload:
     organization_id, upload_id, path, size_bytes, created_at, expires_at, *rest = row
-    actor, state, sha256, place, is_resumable, metadata, key_id = rest
+    actor, state, sha256, place, is_resumable, metadata, key_id, concat = rest
     return Upload(
         organization_id,
         upload_id,
@@ -351,4 +355,5 @@ def _upload(row: Row) -> Upload:
         bool(is_resumable),
         metadata,
         key_id,
+        concat=concat,
     )

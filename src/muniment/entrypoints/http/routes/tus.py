@@ -1,10 +1,11 @@
 """Resumable uploads: the tus protocol 1.0.0 (https://tus.io/protocols/resumable-upload).
 
-Core, and the extensions creation, creation-with-upload, expiration, checksum and termination. An offset that was told is of bytes
+Core, and the extensions in `EXTENSIONS`. An offset that was told is of bytes
 that are on the disk: what was acknowledged never has to be sent again, whatever happens to the service.
 """
 
 import os
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -32,18 +33,28 @@ from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.entrypoints.http.routes.uploads import length_of, new_upload, sender_of
 from muniment.uploads.digests import Announced, ChecksumError, parse_digest
 from muniment.uploads.metadata import parse_metadata, path_of, sha256_of
+from muniment.uploads.parts import join, parse_concat
 from muniment.uploads.ports import Incoming
 from muniment.uploads.upload import Upload, UploadState
 
 VERSION = "1.0.0"
-EXTENSIONS = ("creation", "creation-with-upload", "expiration", "checksum", "termination")
+EXTENSIONS = (
+    "creation",
+    "creation-with-upload",
+    "expiration",
+    "checksum",
+    "termination",
+    "concatenation",
+)
 _ALGORITHMS = {"sha1": "sha", "sha256": "sha-256", "sha512": "sha-512", "md5": "md5"}
 _MEDIA_TYPE = "application/offset+octet-stream"
 _TUS = {"tus-resumable": VERSION}
 _DIGITS_MAX = 18
 _NUMBER = "^[0-9]{1,18}$"
 _VERSION_FIELD = field("tus-resumable", "The version of the protocol.", r"^1\.0\.0$")
-_LENGTH_FIELD = field("upload-length", "Bytes of the file.", _NUMBER)
+_LENGTH_FIELD = field(
+    "upload-length", "Bytes of the file; of one that is joined, none.", _NUMBER, is_required=False
+)
 _OFFSET_FIELD = field("upload-offset", "How many bytes of it are there already.", _NUMBER)
 _METADATA_FIELD = field(
     "upload-metadata",
@@ -54,6 +65,11 @@ _CHECKSUM_FIELD = field(
     "upload-checksum",
     "Algorithm and digest of this chunk in base64, as in `sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=`.",
     "^(sha1|sha256|sha512|md5) [A-Za-z0-9+/=]{1,128}$",
+    is_required=False,
+)
+_CONCAT_FIELD = field(
+    "upload-concat",
+    "`partial` for a part of a file; `final;` and the addresses of all parts, with spaces between them, to join them.",
     is_required=False,
 )
 _METHOD_FIELD = field(
@@ -87,24 +103,29 @@ def describe(service: Service) -> Response[None]:
     "/",
     opt=needs(Permission.FILES_WRITE)
     | accepts(_MEDIA_TYPE)
-    | takes(_VERSION_FIELD, _LENGTH_FIELD, _METADATA_FIELD)
-    | fails("length-required", "chunk-mismatch"),
+    | takes(_VERSION_FIELD, _LENGTH_FIELD, _METADATA_FIELD, _CONCAT_FIELD)
+    | fails("not-found", "gone", "locked", "length-required", "chunk-mismatch"),
     request_max_body_size=None,
 )
 async def create(request: HttpRequest, service: Service, principal: Principal) -> Response[None]:
-    """Begin an upload of `Upload-Length` bytes, maybe with the first of them."""
+    """Begin an upload of `Upload-Length` bytes, maybe with the first of them; or join parts that have arrived to a file."""
     _check_version(request)
     text = request.headers.get("upload-metadata", "")
-    metadata = parse_metadata(text)
+    metadata, concat = parse_metadata(text), request.headers.get("upload-concat", "")
+    parts = await _parts(service, principal, parse_concat(concat))
     upload = new_upload(
         service,
         principal,
         path_of(metadata) or os.urandom(8).hex().encode(),
-        _number(request, "upload-length"),
+        sum(part.size_bytes for part in parts) if parts else _number(request, "upload-length"),
         sha256=sha256_of(metadata),
-        is_resumable=True,
+        is_resumable=not parts,
         metadata=text,
     )
+    upload = replace(upload, concat=concat)
+    if parts:
+        await in_thread(join, service.receiver, act_of(request, principal), upload, parts)
+        return _created(request, upload, upload.size_bytes)
     has_content = request.headers.get("content-type") == _MEDIA_TYPE
     chunk = _Chunk(request, service, principal) if has_content else None
     file = await in_thread(service.receiver.begin, upload)
@@ -112,14 +133,13 @@ async def create(request: HttpRequest, service: Service, principal: Principal) -
         if chunk is None:
             await in_thread(file.sync)
             offset = file.size_bytes
-            if upload.size_bytes == 0:
+            if upload.size_bytes == 0 and not upload.is_part:
                 await in_thread(service.receiver.finish, act_of(request, principal), upload, file)
         else:
             offset = await chunk.bring(upload, file)
     finally:
         await in_thread(file.close)
-    location = f"{request.url.path.rstrip('/')}/{upload.upload_id}"
-    return _answer(201, _progress(upload, offset) | {"location": location})
+    return _created(request, upload, offset)
 
 
 @head("/{upload_id:str}", opt=needs(Permission.FILES_WRITE) | takes(_VERSION_FIELD) | _ENDED)
@@ -133,6 +153,8 @@ async def show(
     headers = _progress(upload, offset) | {"upload-length": str(upload.size_bytes)}
     if upload.metadata:
         headers["upload-metadata"] = upload.metadata
+    if upload.concat:
+        headers["upload-concat"] = upload.concat
     return _answer(200, headers)
 
 
@@ -154,6 +176,8 @@ async def append(
         raise ProblemError("unsupported-media-type", f"expected {_MEDIA_TYPE}")
     chunk, offset = _Chunk(request, service, principal), _number(request, "upload-offset")
     upload = await _found(service, principal, upload_id)
+    if upload.concat and not upload.is_part:
+        raise ProblemError("forbidden", "nothing can be added to a file that was joined")
     if upload.state is not UploadState.RECEIVING and offset == upload.size_bytes:
         return _answer(204, _progress(upload, offset))
     file = await in_thread(service.receiver.resume, upload)
@@ -247,7 +271,7 @@ class _Chunk:
                 await in_thread(file.sync)
         else:
             await self._bring_checked(self._announced, file)
-        if file.size_bytes == upload.size_bytes:
+        if file.size_bytes == upload.size_bytes and not upload.is_part:
             await in_thread(self._receiver.finish, self._act, upload, file)
         return file.size_bytes
 
@@ -279,6 +303,15 @@ async def _found(service: Service, principal: Principal, upload_id: str) -> Uplo
     if upload.state in _GONE:
         raise ProblemError("gone", f"the upload {upload_id} was given up")
     return upload
+
+
+async def _parts(service: Service, principal: Principal, upload_ids: list[str]) -> list[Upload]:
+    return [await _found(service, principal, upload_id) for upload_id in upload_ids]
+
+
+def _created(request: HttpRequest, upload: Upload, offset: int) -> Response[None]:
+    location = f"{request.url.path.rstrip('/')}/{upload.upload_id}"
+    return _answer(201, _progress(upload, offset) | {"location": location})
 
 
 def _number(request: HttpRequest, name: str) -> int:
