@@ -98,7 +98,7 @@ def command_section(path, command, context):
     yield from keys_table(ANSWERS[path])
     if path == "show":
         yield ""
-        yield "With `--proof`: the one file's entry of `files`, with `commit_id`, `leaf_count`, `root` and `signer_key_id`."
+        yield "With `--proof`: the one file's entry of `files`, with `commit_id`, `leaf_count`, `root`, `signer_key_id`, and `disclosed`: its fields with their salts, by which anybody can recompute the leaf."
 
 
 def options_table(options):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -224,7 +225,16 @@ def test_names_and_missing_files_are_noticed(desk, tmp_path):
     assert {found["message"] for found in answer["problems"]} == {"the service did not send it"}
 
 
-@pytest.mark.parametrize("body", [b"", b"x" * 700, gzip.compress(bytes(20_000)), b"\0" * 511])
+def huge_header():
+    """A tar that announces a pax header of 8 GiB."""
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, (8 << 30) - 1
+    return info.tobuf(tarfile.USTAR_FORMAT) + bytes(10_000)
+
+
+@pytest.mark.parametrize(
+    "body", [huge_header(), b"", b"x" * 700, gzip.compress(bytes(20_000)), b"\0" * 511]
+)
 def test_what_is_no_tar_is_refused(desk, tmp_path, body):
     desk.run(
         "restore", "--target", tmp_path / "x", lie=at("/v1/restore", lambda _body: body), code=4

@@ -6,7 +6,7 @@ import os
 import tarfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
 from blake3 import blake3
 
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 _PROBLEMS_NAME = "muniment-problems.txt"
 _PROBLEM_BYTES_MAX = 16 << 20
 _PORTION_BYTES = 1 << 20
+_PROBLEMS_MAX = 100_000
+_HEADER_BYTES_MAX = 1 << 20
+_FURTHER_HEADERS = frozenset(
+    {
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    }
+)
 _KINDS = {
     tarfile.REGTYPE: Kind.FILE,
     tarfile.DIRTYPE: Kind.DIRECTORY,
@@ -92,10 +103,30 @@ def expect(
                 expected.unproven[path] = str(error)
             else:
                 expected.problems.append(str(error))
+            if len(expected.unproven) + len(expected.problems) > _PROBLEMS_MAX:
+                raise
         else:
             name = path or proven.scanned.path
             expected.files[name] = proven._replace(scanned=proven.scanned._replace(path=name))
     return expected
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar; one that announces a huge further header, which would be read at once, is refused."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header.
+
+        Raises:
+            FormatError: It announces too much.
+        """
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _FURTHER_HEADERS and header.size > _HEADER_BYTES_MAX:
+            raise FormatError(
+                f"expected headers of at most {_HEADER_BYTES_MAX} bytes in the tar, got {header.size}"
+            )
+        return header
 
 
 class Target(Protocol):
@@ -163,7 +194,10 @@ class Unpacking:
         """
         reader = io.BufferedReader(_Reader(pieces), _PORTION_BYTES)
         try:
-            with contextlib.closing(pieces), tarfile.open(fileobj=reader, mode="r|") as tar:
+            with (
+                contextlib.closing(pieces),
+                tarfile.open(fileobj=reader, mode="r|", tarinfo=_Header) as tar,
+            ):
                 for member in tar:
                     self._entry(tar, member)
         except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
