@@ -1,11 +1,16 @@
 """How many operations an organisation may queue, over HTTP."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from litestar.testing import TestClient
 
 from muniment.adapters.sql.statements import Statements
+from muniment.bootstrap.operator import own_act
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
+from muniment.jobs.model import JobState
 
 CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 
@@ -54,3 +59,20 @@ def test_more_operations_than_may_wait_are_refused_and_nothing_else_is(call):
     assert call("GET", f"/v1/operations/{first}").json()["state"] == "cancelled"
     actions = [entry["action"] for entry in call("GET", "/v1/audit").json()["items"]]
     assert actions.count("operation.requested") == 3 + 3 + 1
+
+
+def test_who_cancels_what_is_cancelled_already_leaves_no_trace(call):
+    operation = call("POST", "/v1/catalog").json()["operation_id"]
+    all_here = threading.Barrier(4)
+
+    def cancel(_number):
+        all_here.wait(10)
+        return call.service.operations.cancel(own_act("example"), operation).state
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(cancel, range(4))) == {JobState.CANCELLED}
+    told = call.service.accounts.export_audit("example")
+    found = [entry for entry in told if entry.action == "operation.cancel-requested"]
+    assert len(found) == 1
+    assert found[0].before == {"state": "queued", "cancel_requested": False}
+    assert found[0].after == {"state": "cancelled", "cancel_requested": True}

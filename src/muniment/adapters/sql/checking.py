@@ -10,7 +10,7 @@ from muniment.adapters.sql.rules import broken_in_catalog, broken_in_service
 from muniment.adapters.sql.service import SERVICE_MIGRATIONS, SERVICE_VERSIONS
 from muniment.adapters.sql.statements import Statements
 from muniment.adapters.sql.transaction import Transaction
-from muniment.errors import IntegrityError, NotFoundError
+from muniment.errors import IntegrityError
 
 NEWEST = len(SERVICE_MIGRATIONS)
 """The version that this software leads a service's database to."""
@@ -115,16 +115,10 @@ def check_audit(database: Database, organization_id: str) -> tuple[int, str]:
         IntegrityError: It was changed, or its end is missing.
         NotFoundError: There is no such organisation.
     """
-    with database.transaction() as connection:
-        statements = Statements(connection, database.dialect)
-        sql = "SELECT number, hash FROM audit_heads WHERE organization_id = ?"
-        heads = statements.rows(sql, organization_id)
-    if not heads:
-        raise NotFoundError(f"there is no organisation {organization_id!r}")
-    number, head = heads[0]
-    entries = SqlAccounts(database).export_audit(organization_id)
+    accounts = SqlAccounts(database)
+    number, head = accounts.audit_head(organization_id)
     # What is appended while this reads comes behind the end that was noted.
-    count, last = verify_chain(entry for entry in entries if entry.number <= number)
+    count, last = verify_chain(accounts.export_audit(organization_id, number))
     if (count, last) != (number, head):
         raise IntegrityError(
             f"audit log of {organization_id}: expected {number} entries, got {count}: its end is missing"

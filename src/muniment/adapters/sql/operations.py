@@ -3,6 +3,7 @@
 from muniment.accounts.organizations import Act, Fields
 from muniment.adapters.sql import audit_log
 from muniment.adapters.sql.engine import Database
+from muniment.adapters.sql.job_changes import found_job
 from muniment.adapters.sql.jobs import SqlJobs
 from muniment.adapters.sql.statements import SqlStore
 from muniment.jobs.model import Job, JobState, NewJob
@@ -25,6 +26,7 @@ class SqlOperations(SqlStore):
 
         Raises:
             UsageError: The payload cannot be stored.
+            QueueFullError: The organisation has queued as many as it may.
         """
         with self._writing() as statements:
             job = self._jobs.enqueue(new, within=statements)
@@ -47,6 +49,7 @@ class SqlOperations(SqlStore):
         Raises:
             NotFoundError: The organisation has no such job.
             ConflictError: It has not ended so.
+            QueueFullError: The organisation has queued as many as it may.
         """
         return self._change(act, job_id, "operation.resumed")
 
@@ -56,9 +59,9 @@ class SqlOperations(SqlStore):
             audit_log.append(statements, act, action, target, after=after)
 
     def _change(self, act: Act, job_id: str, action: str) -> Job:
-        before = self._jobs.job(act.organization_id, job_id)
         change = self._jobs.restart if action == "operation.resumed" else self._jobs.cancel
         with self._writing() as statements:
+            before = found_job(statements, act.organization_id, job_id, lock=True)
             job = change(act.organization_id, job_id, within=statements)
             if (job.state, job.cancel_requested) != (before.state, before.cancel_requested):
                 audit_log.append(
