@@ -62,4 +62,5 @@ if [ "${1:-}" = test ]; then
     .venv/bin/python -m muniment.testing.node tests/javascript
     .venv/bin/python -m muniment.testing.node tests/javascript-compliance
     .venv/bin/python -m muniment.testing.node tests/javascript-pinning
+    .venv/bin/python -m muniment.testing.node tests/javascript-tus
 fi
