@@ -187,7 +187,7 @@ def test_files_are_closed_when_the_client_goes_away(monkeypatch):
             await app(scope, receive, send)
         assert max(sent) == streaming.SENT_BYTES
 
-    app = Litestar([endless], openapi_config=None)
+    app = Litestar([endless], openapi_config=None, logging_config=None)
     asyncio.run(visit())
     assert closed.is_set()
     monkeypatch.setattr(streaming, "STREAMS_MAX", 0)

@@ -1,6 +1,7 @@
 """What holds for every route: request ids, problems, ETags, keys for sending again, pages, rates, HEAD and OPTIONS, and no word to strangers."""
 
 import json
+import logging
 import os
 import re
 
@@ -134,6 +135,15 @@ def test_methods_are_told_whatever_router_has_them(call):
     assert call("PUT", "/v1/keys").headers["allow"] == "GET, HEAD, POST, OPTIONS"
     answer = call("OPTIONS", "/v1/keys", token="")
     assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, POST, OPTIONS")
+
+
+def test_the_framework_leaves_the_logs_alone(tmp_path):
+    before = list(logging.getLogger().handlers)
+    service = Service(tmp_path)
+    create_app(service)
+    service.close()
+    assert logging.getLogger().handlers == before
+    assert not logging.getLogger("litestar").handlers
 
 
 def test_head_is_get_without_a_body(call):

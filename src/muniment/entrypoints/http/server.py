@@ -19,7 +19,7 @@ STOP_TIMEOUT_S = 45.0
 """What a process has to end in: its requests first, then the jobs that it works on, which give themselves back."""
 
 
-BUFFER_BYTES = 256 << 10
+BUFFER_BYTES = 512 << 10
 """What one read brings of an upload at most. `Front` refuses heads far shorter than that."""
 
 
