@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -47,7 +47,14 @@ SECURITY = {
 """Fields of every answer that does not say otherwise. No other origin may read an answer: there are no CORS fields."""
 
 _DRAINED_BYTES, _DRAINED_S = 4 << 20, 2.0
-_HTTPS_ONLY = ("strict-transport-security", "max-age=31536000")
+
+
+def _encoded(fields: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in fields.items()]
+
+
+_SECURITY = _encoded(SECURITY)
+_HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Front:
@@ -83,7 +90,9 @@ class Front:
             threads = ThreadPoolExecutor(THREADS, "request")
             asyncio.get_running_loop().set_default_executor(threads)
         request_id = identify(scope, self._clients.of(scope))
-        scope["litestar_app"] = self._app  # the framework's own, set early: a refusal asks its router
+        scope["litestar_app"] = (
+            self._app
+        )  # the framework's own, set early: a refusal asks its router
         scope["state"] |= {"path": scope["path"], "headers": {HEADER: request_id}}
         if self.scheme:
             scope["scheme"] = self.scheme
@@ -148,17 +157,14 @@ class _Answer:
     def _completed(
         self, headers: list[tuple[bytes, bytes]], status: int
     ) -> list[tuple[bytes, bytes]]:
-        known = {bytes(name).lower() for name, _value in headers}
-        own: dict[str, str] = SECURITY | self._scope["state"]["headers"]
+        added = [*_SECURITY, *_encoded(self._scope["state"]["headers"])]
         if self._scope["scheme"] == "https":
-            own |= dict((_HTTPS_ONLY,))
+            added.append(_HTTPS_ONLY)
         if status == 405 or self._scope["method"] == "OPTIONS":
-            own["allow"] = ", ".join(_methods(self._scope))
-            known.discard(
-                b"allow"
-            )  # the framework knows only the methods of one of several routers
+            # The framework knows only the methods of one of several routers.
             headers = [item for item in headers if item[0].lower() != b"allow"]
-        added = [(name.encode(), value.encode()) for name, value in own.items()]
+            added.append((b"allow", ", ".join(_methods(self._scope)).encode()))
+        known = {bytes(name).lower() for name, _value in headers}
         return [*headers, *(item for item in added if item[0] not in known)]
 
 
