@@ -1,4 +1,4 @@
-"""`PinStore` on a SQL database, and how a pin follows the job that works on it: in the transaction in which the job changes."""
+"""`PinStore` on a SQL database."""
 
 # ruff: noqa: S608  # statements are put together from constants of this package, never from values
 
@@ -9,13 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 from muniment.accounts.organizations import Act
 from muniment.adapters.sql import (
     audit_log,
-    events,
     pin_counts,
+    pin_following,
     pin_holdings,
     pin_queries,
     pin_writes,
@@ -49,25 +48,11 @@ _ATTEMPTS = 100
 _FIND = (
     f"SELECT {COLUMNS} FROM pins WHERE organization_id = ? AND created_ms = ? AND request_id = ?"
 )
-_FOLLOWED = """SELECT status, bucket FROM pins
-    WHERE organization_id = ? AND created_ms = ? AND job_id = ? {lock}"""
-_FOLLOW = """UPDATE pins SET status = ?, detail = ?, size_bytes = ?, blocks = ?, changed_ms = ?
-    WHERE organization_id = ? AND created_ms = ?"""
 _REPLACED = "FROM pin_replaced WHERE organization_id = ? AND created_ms = ?"
 _IS_WANTED = """SELECT 1 FROM pins WHERE organization_id = ? AND cid_key = ?
     UNION ALL SELECT 1 FROM pin_replaced WHERE organization_id = ? AND cid_key = ? LIMIT 1"""
 _PROGRESS = """SELECT stage, done, unit FROM jobs
     WHERE organization_id = ? AND job_id = ? AND stage IS NOT NULL"""
-
-_STATUSES = {
-    JobEvent.QUEUED: PinStatus.QUEUED,
-    JobEvent.STARTED: PinStatus.PINNING,
-    JobEvent.RELEASED: PinStatus.QUEUED,
-    JobEvent.RETRYING: PinStatus.QUEUED,
-    JobEvent.SUCCEEDED: PinStatus.PINNED,
-    JobEvent.FAILED: PinStatus.FAILED,
-    JobEvent.CANCELLED: PinStatus.FAILED,
-}
 
 
 class SqlPins(SqlStore):
@@ -218,12 +203,11 @@ class SqlPins(SqlStore):
 
     def follow(self, statements: Statements, job: Job, event: JobEvent) -> None:
         """Have a pin follow its job: to be called for every change of every job, in its transaction."""
-        if job.kind != PIN or event not in _STATUSES:
+        if job.kind != PIN:
             return
-        status = _STATUSES[event]
-        created_ms = created_ms_of(job.payload["request_id"])
-        _follow(statements, job, created_ms, status)
-        if status.is_end:
+        status = pin_following.follow(statements, job, event)
+        if status is not None and status.is_end:
+            created_ms = created_ms_of(job.payload["request_id"])
             sql = f"SELECT cid_key {_REPLACED}"
             keys = [bytes(key) for (key,) in statements.rows(sql, job.organization_id, created_ms)]
             statements.run(f"DELETE {_REPLACED}", job.organization_id, created_ms)
@@ -339,40 +323,6 @@ class SqlPins(SqlStore):
         self._jobs.enqueue(
             NewJob(organization_id, UNPIN, payload, max_attempts=_ATTEMPTS), within=statements
         )
-
-
-def _follow(statements: Statements, job: Job, created_ms: int, status: PinStatus) -> None:
-    organization_id = job.organization_id
-    rows = statements.rows(_FOLLOWED, organization_id, created_ms, job.job_id)
-    if not rows:
-        return  # it is not there yet, or not any more
-    before, bucket = PinStatus(rows[0][0]), rows[0][1]
-    result: dict[str, Any] = job.result if isinstance(job.result, dict) else {}
-    detail = "" if status is PinStatus.PINNED else _detail(job)
-    kept = (result.get("size_bytes"), result.get("blocks"))
-    now_us = statements.now()
-    statements.run(_FOLLOW, status, detail, *kept, now_us // 1000, organization_id, created_ms)
-    if before is not status:
-        changes = Counter({(bucket, before): -1})
-        changes[bucket, status] += 1
-        pin_counts.add(statements, organization_id, changes)
-        request_id = job.payload["request_id"]
-        data = {"status": status.value, "cid": job.payload["cid"], "detail": detail}
-        events.append(
-            statements,
-            organization_id,
-            now_us,
-            f"pin.{status.value}",
-            f"pin:{request_id}",
-            "system",
-            data,
-        )
-
-
-def _detail(job: Job) -> str:
-    if job.state == JobEvent.CANCELLED.value:
-        return "it was cancelled"
-    return str((job.problem or {}).get("detail", ""))[:1_000]
 
 
 def _found(statements: Statements, organization_id: str, request_id: str, lock: str = "") -> Pin:
