@@ -38,7 +38,11 @@ FORM = (
     b'--x\r\ncontent-disposition: form-data; name="file"; filename="form.txt"\r\n\r\nabc\r\n--x--\r\n',
 )
 BODIES = MappingProxyType(
-    {"/v1/pins/import": ("application/jsonl", b'{"cid":"%s"}\n' % CID.encode())}
+    {
+        "/v1/proofs": ("application/json", b"{}"),
+        "/v1/restore": ("application/json", b"{}"),
+        "/v1/pins/import": ("application/jsonl", b'{"cid":"%s"}\n' % CID.encode()),
+    }
 )
 """Bodies that their descriptions do not make plain."""
 
