@@ -17,6 +17,7 @@ from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
+    DataError,
     DBAPIError,
     IntegrityError,
     NoSuchModuleError,
@@ -140,6 +141,7 @@ class Database:
         Raises:
             ConflictError: Another writer held the database for longer than `BUSY_TIMEOUT_S`.
             IntegrityError: The database is damaged.
+            UsageError: It cannot hold such a value.
             DatabaseFullError: Its disk is full.
             DatabaseUnavailableError: It cannot be reached.
             MunimentError: It cannot be read or written.
@@ -174,6 +176,8 @@ class Database:
             )
         if isinstance(error, IntegrityError):
             return errors.ConflictError(f"{self.name} refused a change: {reason}")
+        if isinstance(error, DataError):  # a NUL in a text, or a number of more than 64 bits
+            return errors.UsageError(f"there is no such value: {reason}")
         if getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED:
             return errors.UsageError(f"{self.name} does not allow it: {reason}")
         if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):

@@ -44,11 +44,20 @@ def decode_cursor(cursor: str, type_: type[T]) -> T:
     Raises:
         ProblemError: It was not made here.
     """
+    refused = ProblemError("bad-request", "the cursor is not one of this list")
     try:
         data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.json.decode(data, type=type_)
+        key = msgspec.json.decode(data, type=type_)
     except (ValueError, msgspec.MsgspecError):
-        raise ProblemError("bad-request", "the cursor is not one of this list") from None
+        raise refused from None
+    if not all(map(_can_be_stored, msgspec.to_builtins(key))):
+        raise refused
+    return key
+
+
+def _can_be_stored(value: str | int) -> bool:
+    """Tell whether every database knows such a value: else no item has it."""
+    return "\0" not in value if isinstance(value, str) else -(2**63) <= value < 2**63
 
 
 def page_response(
