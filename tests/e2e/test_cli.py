@@ -72,7 +72,9 @@ def desk(tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(f"MUNIMENT_{name}", str(value))
     for name in ("PASSPHRASE", "BACKUP"):
         monkeypatch.delenv(f"MUNIMENT_{name}", raising=False)
-    monkeypatch.setattr("muniment.bootstrap.archive.run_lock", functools.partial(run_lock, timeout_s=0.05))
+    monkeypatch.setattr(
+        "muniment.bootstrap.archive.run_lock", functools.partial(run_lock, timeout_s=0.05)
+    )
     return desk
 
 
