@@ -211,6 +211,6 @@ def test_takeover_with_the_usual_lease(database_url, record_property):
         seconds = sorted(waits())
     record_property("takeover_s", seconds[-1])
     print(
-        f"\n{len(seconds)} takeovers: {seconds[len(seconds) // 2]:.1f} s (median), {seconds[-1]:.1f} s at most"
+        f"\nsummary: {database_url.partition(':')[0]}: {len(seconds)} takeovers after {seconds[len(seconds) // 2]:.1f} s (median), {seconds[-1]:.1f} s at most"
     )
     assert seconds[-1] < 15

@@ -41,7 +41,7 @@ class Client:
     def close(self):
         self._http.close()
 
-    def run(self, operations):
+    def run(self, operations, after_each):
         """Do so many things, by chance."""
         acts = {
             self.bring: 5,
@@ -59,6 +59,7 @@ class Client:
             for act in self._chance.choices(list(acts), list(acts.values()), k=operations):
                 act()
                 self.acts[act.__name__] = self.acts.get(act.__name__, 0) + 1
+                after_each()
 
     def bring(self):
         path, data = self._file()

@@ -51,7 +51,12 @@ class Operation:
 
 
 class House:
-    """A service in `folder`, in the database at `url` if one is given."""
+    """A service in `folder`, in the database at `url` if one is given.
+
+    Attributes:
+        kind: The kind of its database.
+        asked: How many requests were made.
+    """
 
     def __init__(self, folder, url="", **settings):
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +68,7 @@ class House:
         } | settings
         lines = (f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
         (folder / "service.toml").write_text("".join(lines))
+        self.kind, self.asked = "postgresql" if url else "sqlite", 0
         self.service = Service(folder)
         self.app = create_app(self.service)
         self.tenants = Tenants(self.service.operator, self.service.accounts)
@@ -99,6 +105,7 @@ class House:
 
     def call(self, method, target, key="", body=b"", **headers):
         """Make a request; a body that is no bytes is sent as JSON."""
+        self.asked += 1
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if key:
             fields["authorization"] = f"Bearer {key}"

@@ -97,6 +97,10 @@ class Tenant:
         for folder in FOLDERS:
             for place, _folders, names in os.walk(self.house.service.home / folder / self.mark):
                 for name in names:
+                    if (
+                        ".sqlite3" in name
+                    ):  # it changes when it is closed; what is in it is seen by looking
+                        continue
                     seen = os.stat(os.path.join(place, name))
                     yield place, name, seen.st_size, seen.st_mtime_ns
 

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from muniment.accounts.permissions import Role
+from muniment.adapters.sql.engine import DatabaseUnavailableError
 from muniment.testing.tenants import key_id_of
 from muniment.uploads.upload import UploadState
 
@@ -103,4 +104,21 @@ def test_a_form_that_is_sent_again_may_have_another_boundary(house, owner):
     first, again = send("xx"), send("yy")
     assert (first.status, again.status) == (201, 201), again
     assert again.header("idempotency-replayed") == "true"
+    assert len(states(house, owner)) == 1
+
+
+def test_an_answer_that_cannot_be_kept_is_given_all_the_same(house, owner, monkeypatch):
+    def fail(*_arguments):
+        raise DatabaseUnavailableError("the database went away")
+
+    def send(length="3"):
+        more = {"idempotency_key": f'"{length}"', "content_length": length}
+        return house.call("PUT", "/v1/files/a.txt", owner, b"abc", **more)
+
+    with monkeypatch.context() as patch:
+        for name in ("finish", "give_up"):
+            patch.setattr(type(house.service.requests), name, fail)
+        assert send("no number").status == 411
+        assert send().status == 201
+    assert send().status == 409  # it runs, or took effect: nobody knows more
     assert len(states(house, owner)) == 1

@@ -193,7 +193,9 @@ def test_a_full_disk_loses_nothing_and_all_goes_on_when_there_is_room(place):
         assert fleet.stop() == [0, 0]
     assert not fleet.defects()
     check(place, client)
-    print(f"\n{place.what}: 507 for {sorted(refused)}; {dict(client.told)}")
+    statuses = Counter(status for _what, status in client.told.elements())
+    print(f"\nsummary: full {place.what}: 507 for {sorted(refused)}; all answers: {dict(statuses)}")
+    print("summary:   0 lost; all went on by itself")
     assert "put" in refused
 
 

@@ -5,9 +5,11 @@ acknowledged is lost, nothing is done twice, nothing is stuck, and all counts ar
 """
 
 import hashlib
+import itertools
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -109,7 +111,15 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_stuck(house):
             fleet.dying(0.3, 2, house.failing),
             ThreadPoolExecutor(CLIENTS) as threads,
         ):
-            list(threads.map(lambda client: client.run(OPERATIONS // CLIENTS), clients))
+            count = itertools.count(1)
+
+            def tell_how_far():
+                if (done := next(count)) % 100 == 0:
+                    far = f"kills on {house.kind}: {done} operations, {fleet.kills} kills"
+                    print(far, file=sys.stderr, flush=True)
+
+            each = OPERATIONS // CLIENTS
+            list(threads.map(lambda client: client.run(each, tell_how_far), clients))
         wait_until_idle(house.service)
         with closing(Client(fleet.url, key, CLIENTS, cids)) as last:
             house.service.recover_uploads()
@@ -127,9 +137,11 @@ def tell(house, fleet, clients, waits):
     acts = sum((Counter(client.acts) for client in clients), Counter())
     retries, unsure = sum(one.retries for one in clients), sum(len(one.begun) for one in clients)
     failing = dict(house.failing.counts) if house.failing else {}
-    print(f"\n{acts.total()} operations: {dict(acts)}")
-    print(f"{fleet.kills} kills, {failing} of the database, {retries} retries, {unsure} unsure")
-    print(told(waits))
+    print(f"\nsummary: {house.kind}: {acts.total()} operations: {dict(acts)}")
+    print(
+        f"summary:   {fleet.kills} kills, of the database {failing}, {retries} requests sent again"
+    )
+    print(f"summary:   0 lost, done twice or stuck ({unsure} uploads never told of); {told(waits)}")
     assert max(waits, default=0) < TAKEOVER_S
 
 

@@ -68,7 +68,7 @@ class Tenancy:
                 more = {"change": _body_of(operation, other, number=-1)}
                 self._call(tenant, other, operation, tenant.owner, {}, "", more)
         self.house.work(*WORK)
-        assert not kept_of(victims) ^ kept
+        assert sorted(kept_of(victims) ^ kept) == []
 
     def _label(self, tenant):
         """Have a pin whose words are found in every list of words."""
@@ -105,7 +105,8 @@ class Tenancy:
         if foreign and operation.permission:
             assert answer.status in REFUSED, (operation.name, answer)
         if writes:
-            assert not kept_of(victims) ^ kept, (operation.name, answer)
+            changed = kept_of(victims) ^ kept
+            assert not changed, (operation.name, answer, sorted(changed))
         outcome = "refused" if answer.status >= 400 else "done"
         self.done[operation.name, "foreign" if foreign else "own", outcome] += 1
 
@@ -205,16 +206,18 @@ def test_nobody_sees_guesses_counts_or_deletes_what_is_anothers(house):
         tenancy = Tenancy(house, chance, done)
         for _ in range(TURNS):
             tenancy.take_a_turn()
-        print(f"tenancy: {done.total()} of {STEPS} steps", file=sys.stderr, flush=True)
+        told = f"tenancy on {house.kind}: {done.total()} of {STEPS} steps"
+        print(told, file=sys.stderr, flush=True)
     tell(house, done)
 
 
 def tell(house, done):
     """Say what was asked; in a long run, everything was, both ways."""
     asked = {kind: {name for name, whose, how in done if (whose, how) == kind} for kind in KINDS}
+    print(f"\nsummary: {house.kind}: {done.total()} steps, {house.asked} requests, 0 findings")
     for kind, names in asked.items():
         count = sum(number for (_name, *how), number in done.items() if tuple(how) == kind)
-        print(f"{' '.join(kind)}: {count} requests, {len(names)} operations")
+        print(f"summary:   {' '.join(kind)}: {count} steps, {len(names)} operations")
     if done.total() >= 5_000:
         owned = {
             one.name

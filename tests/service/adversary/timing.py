@@ -128,7 +128,7 @@ def run(database, folder, url):
             found += _compare(database, question.name, times)
     finally:
         house.close()
-    print(f"timing on {database}: {asked} requests, noise up to {control:.1f} deviations, "
+    print(f"summary: {database}: {asked} requests, noise up to {control:.1f} deviations, "
           f"{len(found)} findings", flush=True)  # fmt: skip
     return found
 

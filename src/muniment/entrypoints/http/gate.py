@@ -6,6 +6,7 @@ upload), `Idempotency-Key`, `If-Match`, and last a place among what goes on at o
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from weakref import WeakValueDictionary
@@ -35,6 +36,8 @@ from muniment.entrypoints.http.problems import ProblemError
 from muniment.entrypoints.http.rates import RequestRates, headers_of
 from muniment.entrypoints.http.requests import AsgiApp, Message, Receive, Scope, Send, header_of
 from muniment.errors import MunimentError
+
+_log = logging.getLogger(__name__)
 
 _READS = ("GET", "HEAD")
 _ROOM_BYTES = 64 << 20
@@ -279,7 +282,10 @@ class IdempotentRequest:
                 await asyncio.to_thread(requests.renew, self._key, self._token)
 
     async def end(self, secret: str, answer: Whole) -> None:
-        """Keep the answer; one that says that nothing was done, and to try again, is not kept."""
+        """Keep the answer; one that says that nothing was done, and to try again, is not kept.
+
+        If it cannot be kept it is given all the same: what took effect has noted so itself, and is not done again.
+        """
         if answer.status >= 500 or answer.status in _TRANSIENT:
             await self.give_up()
             return
@@ -287,11 +293,17 @@ class IdempotentRequest:
         if len(answer.body) <= ANSWER_BYTES_MAX:
             box = SecretBox(answer_key(secret))
             text = bytes(box.encrypt(msgspec.msgpack.encode(answer)))
-        await asyncio.to_thread(self._service.requests.finish, self._key, self._token, text)
+        await self._tell(self._service.requests.finish, text)
 
     async def give_up(self) -> None:
-        """Let the request be sent again, unless it took effect."""
-        await asyncio.to_thread(self._service.requests.give_up, self._key, self._token)
+        """Let the request be sent again, unless it took effect; if that cannot be told, its lease ends by itself."""
+        await self._tell(self._service.requests.give_up)
+
+    async def _tell(self, tell: Callable[..., None], *more: bytes) -> None:
+        try:
+            await asyncio.to_thread(tell, self._key, self._token, *more)
+        except MunimentError as error:
+            _log.warning("the end of a request with an Idempotency-Key was not noted: %s", error)
 
 
 def _idempotent(scope: Scope, service: Service, body: bytes) -> IdempotentRequest | None:
