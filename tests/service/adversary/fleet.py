@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 
 START_S = 60
-_READY, _DISTURBED = 0.6, 0.3
+_READY, _DISTURBED = 0.5, 0.2
 
 
 class Fleet:

@@ -7,12 +7,14 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from unittest.mock import patch
 from urllib.parse import quote
 
 from sqlalchemy import event, inspect
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.quotas import Quota
+from muniment.adapters.sql.statements import Statements
 from muniment.bootstrap.service import Service
 from muniment.entrypoints.http.app import create_app
 from muniment.entrypoints.http.authentication import permission_of
@@ -121,15 +123,27 @@ class House:
         """Note the statements that are sent to the service's database, without those of the key's own last use."""
         noted, engine = [], self.service.database._engine
 
-        def note(_connection, _cursor, statement, *_more):
+        def note(statement):
             if "api_keys" not in statement:
                 noted.append(statement)
 
-        event.listen(engine, "before_cursor_execute", note)
-        try:
+        def note_of_core(_connection, _cursor, statement, *_more):
+            note(statement)
+
+        def noting(method):
+            def noting_method(statements, sql, *values):
+                note(sql)
+                return method(statements, sql, *values)
+
+            return noting_method
+
+        with ExitStack() as stack:
+            event.listen(engine, "before_cursor_execute", note_of_core)
+            stack.callback(event.remove, engine, "before_cursor_execute", note_of_core)
+            for name in ("rows", "run", "run_many"):  # which go straight to the driver
+                method = noting(getattr(Statements, name))
+                stack.enter_context(patch.object(Statements, name, method))
             yield noted
-        finally:
-            event.remove(engine, "before_cursor_execute", note)
 
     @cached_property
     def description(self):

@@ -108,7 +108,7 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_stuck(house):
         fleet.killed = takeovers.killed
         clients = [Client(fleet.url, key, number, cids) for number in range(CLIENTS)]
         with (
-            fleet.dying(0.3, 2, house.failing),
+            fleet.dying(0.2, 1, house.failing),
             ThreadPoolExecutor(CLIENTS) as threads,
         ):
             count = itertools.count(1)
