@@ -233,7 +233,9 @@ def huge_header():
 
 
 @pytest.mark.parametrize(
-    "body", [huge_header(), b"", b"x" * 700, gzip.compress(bytes(20_000)), b"\0" * 511]
+    "body",
+    [huge_header(), b"", b"x" * 700, gzip.compress(bytes(20_000)), b"\0" * 511],
+    ids=["huge header", "nothing", "text", "compressed", "too short"],
 )
 def test_what_is_no_tar_is_refused(desk, tmp_path, body):
     desk.run(
