@@ -18,7 +18,7 @@ part() {
     kills) MUNIMENT_KILLS=1000 MUNIMENT_KILLS_LEASE=9 test_of tests/service/adversary/test_kills.py ;;
     takeovers) MUNIMENT_TAKEOVERS=30 test_of tests/integration/test_jobs_kill.py -k usual_lease ;;
     floods) MUNIMENT_FLOODS=5 test_of tests/service/adversary/test_floods.py ;;
-    disk) test_of tests/service/adversary/test_full_disk.py ;;
+    disk) MUNIMENT_FULL_S=30 test_of tests/service/adversary/test_full_disk.py ;;
     *) echo "unknown: $1" >&2; return 2 ;;
     esac
 }

@@ -1,7 +1,7 @@
 """A disk that is really full, under the files of a service, under its database, or under both: whoever asks for more is told so, whoever
 reads goes on reading, nothing that was acknowledged is lost, and with room again everything goes on by itself.
 
-The disks are file systems in memory, which only root can mount.
+The disks are file systems in memory, which only root can mount. `MUNIMENT_FULL_S` is how long they stay full, in seconds.
 """
 
 import base64
@@ -28,7 +28,8 @@ from muniment.testing.postgresql import LocalPostgres
 
 MIB = 1 << 20
 DISK_MIB, LARGE, SMALL = 96, 8 * MIB, 60_000
-FULL_S, PATIENCE_S = 8, 120
+FULL_S = int(os.environ.get("MUNIMENT_FULL_S", "3"))
+PATIENCE_S = 120
 ORGANIZATION = "example"
 _TUS = {"tus-resumable": "1.0.0"}
 
