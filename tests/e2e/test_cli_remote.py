@@ -143,13 +143,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(desk, service, monkeypatch)
     for name in ("begun", "other"):
         with pytest.raises(StoppedError):
             upload(name, 16 << 20)
+    begun = (folder / "other").stat()
     (folder / "other").write_bytes(os.urandom(24 << 20))  # not what was begun
+    os.utime(folder / "other", ns=(0, begun.st_mtime_ns))  # though it looks like that
 
     sent, bring = [], UploadCalls._bring
 
-    def counted(client, file, path, *others):
-        sent.append(path)
-        return bring(client, file, path, *others)
+    def counted(client, body, about):
+        sent.append(about.path)
+        return bring(client, body, about)
 
     monkeypatch.setattr(UploadCalls, "_bring", counted)
     answer = desk.json("archive", folder)
@@ -161,6 +163,34 @@ def test_an_interrupted_run_goes_on_where_it_stopped(desk, service, monkeypatch)
         if path.is_file():
             name = path.name.partition(" ")[0]  # what was given up has had the name
             assert path.read_bytes() == (folder / name).read_bytes()
+
+
+def test_files_keep_their_time_to_the_nanosecond(desk, monkeypatch):
+    monkeypatch.setattr("muniment.client.uploads.RESUMABLE_BYTES", 1 << 20)
+    folder, back = desk.folder / "dated", desk.folder / "dated-back"
+    folder.mkdir()
+    wanted = {"small": 1_577_836_800_123_456_789, "early": -1_000_000_001, "large": 987_654_321}
+    for name, time_ns in wanted.items():
+        (folder / name).write_bytes(name.encode() * (1 << 18 if name == "large" else 1))
+        os.utime(folder / name, ns=(time_ns, time_ns))
+    desk.run("archive", folder)
+    desk.run("restore", "*/dated/*", "--target", back)
+    found = {path.name: path.stat().st_mtime_ns for path in back.rglob("*") if path.is_file()}
+    assert found == wanted
+
+
+def test_a_time_that_no_service_keeps_holds_no_other_file_up(desk):
+    folder = desk.folder / "far"
+    folder.mkdir()
+    for name in ("fine", "far"):
+        (folder / name).write_bytes(name.encode())
+    os.utime(folder / "far", ns=(0, 10_000_000_000 * 10**9))
+    if (folder / "far").stat().st_mtime < 10_000_000_000:
+        pytest.skip("the file system has no such time either")
+    answer = desk.json("archive", folder, code=10)
+    assert [problem["path_display"].rpartition("/")[2] for problem in answer["problems"]] == ["far"]
+    assert "1677 to 2262" in answer["problems"][0]["message"]
+    assert answer["commits"][0]["files"] == 1
 
 
 def test_looking(full):

@@ -119,6 +119,7 @@ class World:
         assert files == set(places)
         for place, row in places.items():
             data = (self.uploads / place).read_bytes()
+            assert (self.uploads / place).stat().st_mtime_ns == row.modified_at_ns
             assert (len(data), hashlib.sha256(data).hexdigest()) == (row.size_bytes, row.sha256)
         assert {p.name for p in self.incoming.iterdir()} == {row.upload_id for row in waiting}
         known = {row.upload_id: row for row in held}
@@ -132,8 +133,17 @@ def act():
 
 
 def new(path, size_bytes, **fields):
+    number = next(ids)
     return Upload(
-        "example", f"{next(ids):032x}", path, size_bytes, NOW, NOW + 60, "key:k", **fields
+        "example",
+        f"{number:032x}",
+        path,
+        size_bytes,
+        NOW,
+        NOW + 60,
+        "key:k",
+        modified_at_ns=(NOW - 1_000) * 1_000_000_000 + number,
+        **fields,
     )
 
 

@@ -90,7 +90,7 @@ def test_a_file_is_placed_where_its_path_says_and_nowhere_else(path):
         upload = Upload("example", "1", path, 3, 0, 0, "", state=UploadState.RECEIVED, place=place)
         file = files.create(upload, is_exact=True)
         file.write([b"abc"])
-        file.finish()
+        file.finish(None)
         files.place(upload)
         files.place(upload)  # as whoever comes after a crash does
         file.close()

@@ -76,6 +76,28 @@ def test_a_file_is_uploaded_from_its_path_or_open(client, tmp_path):
     assert {upload, again} <= set(client.list_uploads())
 
 
+@pytest.mark.parametrize("resumable_bytes", [1 << 30, 0])
+def test_the_time_of_a_file_goes_with_it(service, client, tmp_path, monkeypatch, resumable_bytes):
+    monkeypatch.setattr("muniment.client.uploads.RESUMABLE_BYTES", resumable_bytes)
+    path, time_ns = tmp_path / f"dated-{resumable_bytes}", 1_577_836_800_123_456_789
+    path.write_bytes(b"dated")
+    os.utime(path, ns=(0, time_ns))
+    with open(path, "rb") as file:
+        client.upload(file, f"{path.name}/1")
+    client.upload(path, f"{path.name}/2", modified_at_ns=-1)
+    client.upload(io.BytesIO(b"dated"), f"{path.name}/3", modified_at_ns=5)
+    undated = client.upload(path, f"{path.name}/4", modified_at_ns=None)
+    assert undated.modified_at is None
+    assert client.upload(io.BytesIO(b"dated"), f"{path.name}/5").modified_at is None
+    assert client.upload(path, f"{path.name}/6").modified_at == time_ns // 10**9
+    found = {}
+    for folder in (service.folder / "uploads").rglob(path.name):
+        if folder.is_dir():
+            found = {place.name: place.stat().st_mtime_ns for place in folder.iterdir()}
+    assert [found[name] for name in "1236"] == [time_ns, -1, 5, time_ns]
+    assert all(found[name] > time_ns for name in "45")
+
+
 def test_what_was_announced_is_what_has_to_arrive(client):
     with pytest.raises(IntegrityError) as caught:
         client.upload(io.BytesIO(b"abc"), "abc", sha256="0" * 64)
@@ -157,4 +179,5 @@ def test_importing_the_client_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert loaded
-    assert all(name.startswith(("muniment.client", "muniment.errors")) for name in loaded), loaded
+    light = ("muniment.client", "muniment.errors", "muniment.decimal_time")
+    assert all(name.startswith(light) for name in loaded), loaded

@@ -288,6 +288,87 @@ def test_a_received_file_can_be_deleted_until_it_is_archived(each_desk):
     assert actions.count("upload.deleted") == 1
 
 
+# Times
+
+
+TIME_NS = 1_577_836_800_123_456_789
+TIME = "1577836800.123456789"
+
+
+def times(desk):
+    """When the stored files were changed, by their names."""
+    root = desk.home / "uploads" / "example"
+    return {path.name: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_time_of_modification_is_kept_however_the_file_comes(each_desk):
+    desk = each_desk
+    answer = desk.put("put", x_mtime=TIME)
+    assert answer.json()["modified_at"] == TIME_NS // 10**9
+    assert desk.put("large", b"x" * (2 << 20), x_mtime="-1.5").json()["modified_at"] == -2
+    assert desk.put("none").json()["modified_at"] is None
+    assert desk.put("empty", x_mtime="").json()["modified_at"] is None
+    parts = [
+        (b'name="mtime"', TIME.encode()),
+        (b'name="f"; filename="form"', b"1"),
+        (b'name="f"; filename="next"', b"2"),
+    ]
+    first, second = desk.client.post("/v1/uploads", **form(*parts)).json()["items"]
+    assert first["upload"]["modified_at"] == TIME_NS // 10**9
+    assert second["upload"]["modified_at"] is None
+    metadata = f"filename {b64(b'tus')},mtime {b64(TIME.encode())}"
+    location = desk.create(10, **{"upload-metadata": metadata}).headers["location"]
+    desk.append(location, 0, b"12345")
+    desk.append(location, 5, b"67890")
+    found = times(desk)
+    assert (found.pop("large"), found["put"], found["form"], found["tus"]) == (
+        -1_500_000_000,
+        *[TIME_NS] * 3,
+    )
+    assert all(found[name] > TIME_NS for name in ("none", "empty", "next"))
+    upload_id = answer.json()["upload_id"]
+    assert desk.client.get(f"/v1/uploads/{upload_id}").json() == answer.json()
+
+
+@pytest.mark.parametrize("time", ["x", "1e9", "1577836800000", "1.0000000001", "nan"])
+def test_what_is_no_time_is_refused(desk, time):
+    assert code(desk.put("a", x_mtime=time)) == (400, "bad-request")
+    parts = [(b'name="mtime"', time.encode()), (b'name="f"; filename="a"', b"1")]
+    assert code(desk.client.post("/v1/upload", **form(*parts))) == (400, "bad-request")
+    for wrong in (time.encode(), b"\xff", "\u0663".encode()):
+        metadata = f"filename {b64(b'a')},mtime {b64(wrong)}"
+        answer = desk.create(1, **{"upload-metadata": metadata})
+        assert code(answer) == (400, "bad-request")
+    assert desk.stored() == {}
+    desk.check_room()
+
+
+def test_a_time_that_the_disk_cannot_keep_is_refused_before_the_bytes(desk, monkeypatch):
+    utime = os.utime
+
+    def clamped(file, ns):
+        utime(file, ns=(max(0, ns[0]), max(0, ns[1])))
+
+    monkeypatch.setattr(os, "utime", clamped)
+    answer = desk.put("a", x_mtime="-7000000000")
+    assert code(answer) == (400, "bad-request")
+    assert "that the disk of the service can keep" in answer.json()["detail"]
+    assert desk.put("b", x_mtime="7").status_code == 201
+    desk.check_room(len(DATA))
+
+
+def test_a_joined_file_has_the_time_that_came_with_the_whole(desk):
+    part = {"upload-concat": "partial"}
+    locations = [desk.create(4, **part).headers["location"] for _ in range(2)]
+    for location in locations:
+        desk.append(location, 0, b"1234")
+    whole = {"upload-concat": f"final;{' '.join(locations)}"}
+    metadata = f"filename {b64(b'joined')},mtime {b64(TIME.encode())}"
+    headers = TUS | whole | {"upload-metadata": metadata}
+    assert desk.client.post("/v1/tus", headers=headers).status_code == 201
+    assert times(desk) == {"joined": TIME_NS}
+
+
 # Forms
 
 
@@ -461,6 +542,11 @@ def test_an_upload_can_be_given_up(desk):
     assert desk.client.delete(location, headers=TUS).status_code == 204
     assert code(desk.append(location, 100, b"x")) == (410, "gone")
     desk.check_room()
+    *_, entry = desk.service.accounts.export_audit("example")
+    known = {"path": "a", "size_bytes": len(DATA)}
+    assert entry.action == "upload.cancelled"
+    assert entry.before == known | {"state": "receiving"}
+    assert entry.after == known | {"state": "cancelled"}
 
 
 def test_requests_that_are_not_of_the_protocol_are_refused(desk):

@@ -5,9 +5,11 @@ breaks, the service tells how much it has for good, and the rest follows.
 """
 
 import base64
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import msgspec
@@ -15,6 +17,7 @@ import msgspec
 from muniment.client.calls import Caller, call, decode, quoted, segment, stream
 from muniment.client.errors import ApiConflictError, ApiServiceError, ConnectionFailedError
 from muniment.client.flows import Answer, Emitting, Flow, sleep
+from muniment.decimal_time import format_time
 from muniment.errors import FormatError, IntegrityError, UsageError
 
 Progress = Callable[[int], object]
@@ -38,6 +41,7 @@ class Upload(msgspec.Struct, frozen=True):
         sha256: Digest of the content, hexadecimal; empty until it is known.
         created_at: Seconds since 1970.
         expires_at: Until when it may be finished.
+        modified_at: When the file was changed last, as its client said; seconds since 1970. None if it did not.
     """
 
     upload_id: str
@@ -48,6 +52,7 @@ class Upload(msgspec.Struct, frozen=True):
     sha256: str
     created_at: int
     expires_at: int
+    modified_at: int | None
 
 
 class FileBody:
@@ -118,6 +123,30 @@ class _Rest:
         self.portions = body.portions
 
 
+@dataclass(frozen=True)
+class _About:
+    """What the service is told of a file beside its content."""
+
+    path: str | bytes
+    sha256: str
+    modified_at_ns: int | None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is known but the path."""
+        facts = {"sha256": self.sha256} if self.sha256 else {}
+        if self.modified_at_ns is not None:
+            facts["mtime"] = format_time(self.modified_at_ns)
+        return facts
+
+    @property
+    def metadata(self) -> str:
+        """All of it as `Upload-Metadata` of the tus protocol."""
+        values = {"path": os.fsencode(self.path)}
+        values |= {name: value.encode() for name, value in self.facts.items()}
+        return ",".join(f"{name} {_base64(value)}" for name, value in values.items())
+
+
 class UploadCalls(Caller):
     """Calls about uploads."""
 
@@ -143,6 +172,7 @@ class UploadCalls(Caller):
         path: str | bytes | None = None,
         *,
         sha256: str = "",
+        modified_at_ns: int | msgspec.UnsetType | None = msgspec.UNSET,
         progress: Progress | None = None,
     ) -> Flow[Upload]:
         """Upload one file.
@@ -151,19 +181,24 @@ class UploadCalls(Caller):
             source: Its path here, or an open binary file.
             path: Its path there; the name of the file if left out.
             sha256: Its digest, hexadecimal, if it is known: the service refuses anything else.
+            modified_at_ns: When it was changed last, nanoseconds since 1970; None leaves that out. If it is not given, the time of the file
+                here goes with it, if it has one.
             progress: Told of bytes that were sent, once of each.
 
         Raises:
             IntegrityError: The service received something else than what was read here; it was removed there.
             UsageError: The file has no name to take as a path.
         """
-        if isinstance(source, str | bytes | os.PathLike):
-            with open(source, "rb") as file:
-                name = os.path.basename(os.fsencode(source)) if path is None else path
-                return (yield from self._bring(file, name, sha256, progress))
-        if path is None:
-            raise UsageError("an open file has no path: name the one that it gets there")
-        return (yield from self._bring(source, path, sha256, progress))
+        with contextlib.ExitStack() as opened:
+            if isinstance(source, str | bytes | os.PathLike):
+                path = os.path.basename(os.fsencode(source)) if path is None else path
+                source = opened.enter_context(open(source, "rb"))
+            if path is None:
+                raise UsageError("an open file has no path: name the one that it gets there")
+            if modified_at_ns is msgspec.UNSET:
+                modified_at_ns = _modified_at_ns(source)
+            about = _About(path, sha256, modified_at_ns)
+            return (yield from self._bring(FileBody(source, progress), about))
 
     @call
     def resume_upload(
@@ -186,27 +221,20 @@ class UploadCalls(Caller):
         with open(source, "rb") as file:
             return (yield from self._bring_rest(upload_id, FileBody(file, progress)))
 
-    def _bring(
-        self, file: BinaryIO, path: str | bytes, sha256: str, progress: Progress | None
-    ) -> Flow[Upload]:
-        body = FileBody(file, progress)
+    def _bring(self, body: FileBody, about: _About) -> Flow[Upload]:
         if body.size_bytes is None:
             raise UsageError("expected a file that says how long it is, got a stream")
         if body.size_bytes < RESUMABLE_BYTES:
-            return (yield from self._put(body, path, sha256))
-        metadata = [f"path {_base64(os.fsencode(path))}"]
-        if sha256:
-            metadata.append(f"sha256 {_base64(sha256.encode())}")
-        headers = {"upload-length": str(body.size_bytes), "upload-metadata": ",".join(metadata)}
+            return (yield from self._put(body, about))
+        headers = {"upload-length": str(body.size_bytes), "upload-metadata": about.metadata}
         answer = yield from self.send("POST", "/v1/tus/", headers=_TUS | headers)
         upload_id = answer.headers.get("location", "").rpartition("/")[2]
         return (yield from self._bring_rest(upload_id, body))
 
-    def _put(self, body: FileBody, path: str | bytes, sha256: str) -> Flow[Upload]:
-        headers = {"content-type": "application/octet-stream"}
-        if sha256:
-            headers["x-sha256"] = sha256
-        address = f"/v1/files/{quoted(path)}"
+    def _put(self, body: FileBody, about: _About) -> Flow[Upload]:
+        headers = {f"x-{name}": value for name, value in about.facts.items()}
+        headers["content-type"] = "application/octet-stream"
+        address = f"/v1/files/{quoted(about.path)}"
         answer = yield from self.send("PUT", address, body=body, headers=headers)
         return (yield from self._same(decode(answer.body, Upload), body))
 
@@ -240,6 +268,14 @@ class UploadCalls(Caller):
         raise IntegrityError(
             f"{upload.path}: the service received something else than what was read here, and was told to forget it"
         )
+
+
+def _modified_at_ns(file: BinaryIO) -> int | None:
+    """Return when an open file was changed last; None if it lies on no disk."""
+    try:
+        return os.fstat(file.fileno()).st_mtime_ns
+    except (AttributeError, OSError):  # it lies in memory, or only looks like a file
+        return None
 
 
 def _offset(answer: Answer) -> int:

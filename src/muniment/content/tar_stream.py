@@ -15,6 +15,7 @@ from muniment.content.cid import CID
 from muniment.content.open_links import OpenLinks
 from muniment.content.unixfs import Info, describe, list_directory, read_file
 from muniment.content.unixfs.node import Kind
+from muniment.decimal_time import format_time
 from muniment.errors import FormatError
 
 Get = Callable[[CID], bytes]
@@ -121,7 +122,7 @@ class _TarStream:
         if info.metadata.mtime_ns is not None:
             member.mtime, fraction_ns = divmod(info.metadata.mtime_ns, _NS)
             if fraction_ns:
-                member.pax_headers = {"mtime": _decimal_time(info.metadata.mtime_ns)}
+                member.pax_headers = {"mtime": format_time(info.metadata.mtime_ns)}
         header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
         self._written_bytes += len(header)
         return header
@@ -138,10 +139,3 @@ _TYPES = {
     Kind.SYMLINK: tarfile.SYMTYPE,
     Kind.FILE: tarfile.REGTYPE,
 }
-
-
-def _decimal_time(time_ns: int) -> str:
-    """Return seconds with their fraction, as pax headers have them."""
-    sign, size_ns = ("-", -time_ns) if time_ns < 0 else ("", time_ns)
-    seconds, fraction_ns = divmod(size_ns, _NS)
-    return f"{sign}{seconds}.{fraction_ns:09d}".rstrip("0")

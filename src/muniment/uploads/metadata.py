@@ -43,6 +43,14 @@ def path_of(metadata: dict[str, bytes]) -> bytes:
     return next((value for value in values if value not in _NO_PATHS), b"")
 
 
+def mtime_of(metadata: dict[str, bytes]) -> str:
+    """Return when the client says that its file was changed last, in decimal seconds since 1970; empty if it does not.
+
+    It is not checked here: a byte that is no ASCII becomes a character that no time has.
+    """
+    return metadata.get("mtime", b"").decode("ascii", "replace")
+
+
 def sha256_of(metadata: dict[str, bytes]) -> str:
     """Return the digest that a client announces, hexadecimal; empty if it does not.
 

@@ -158,8 +158,8 @@ class Incoming(Protocol):
     def pieces(self) -> Iterator[bytes]:
         """Read what has arrived, some megabytes at a time."""
 
-    def finish(self) -> str:
-        """Make the file durable; returns its SHA-256, hexadecimal."""
+    def finish(self, modified_at_ns: int | None) -> str:
+        """Make the file durable, with this time of modification if there is one; returns its SHA-256, hexadecimal."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -177,6 +177,7 @@ class UploadFolder(Protocol):
 
         Raises:
             StorageFullError: The disk has no room.
+            UsageError: The disk cannot keep its time of modification.
         """
 
     def open(self, upload_id: str) -> Incoming:

@@ -2,7 +2,7 @@
 
 1. A file of the upload's own is made and locked, and room on the disk taken. The upload is entered, and its room in the quota reserved; of a
    small one, it is only checked that there is room.
-2. The bytes arrive in the file, and are made durable.
+2. The bytes arrive in the file; it gets the time of modification that the client gave, and is made durable with it.
 3. In one transaction the upload gets its place, is counted, and told of in the audit log. From now on it is received: whoever comes after
    a crash goes on here.
 4. The file moves to its place: only then is it acknowledged.
@@ -62,7 +62,7 @@ class Receiver:
             is_new_path: Whether no other upload of that path may wait to be archived.
 
         Raises:
-            UsageError: Its path is none to store a file under.
+            UsageError: Its path is none to store a file under, or the disk cannot keep its time of modification.
             QuotaExceededError: There is no room in the quota.
             StorageFullError: There is no room on the disk.
             ConflictError: Its path needs a folder where a file is, or a file where a folder is.
@@ -132,7 +132,7 @@ class Receiver:
             PathExistsError: Another one of that path arrived first.
             QuotaExceededError: There is no room for it any more.
         """
-        sha256 = file.finish()
+        sha256 = file.finish(upload.modified_at_ns)
         if file.size_bytes != upload.size_bytes or upload.sha256 not in ("", sha256):
             self.give_up(act, upload)
             raise ChecksumError(

@@ -50,6 +50,7 @@ class Upload:
         key_id: The API key that it counts for; empty for none.
         is_small: Whether it is entered only when it is received, at once: it takes so little that nothing is reserved for it before.
         concat: `PART` for a part of a file, and of a file that was joined, what its parts were: as the client sent it.
+        modified_at_ns: When the client's file was changed last, nanoseconds since 1970; None if it did not say.
     """
 
     organization_id: str
@@ -67,6 +68,12 @@ class Upload:
     key_id: str = ""
     is_small: bool = False
     concat: str = ""
+    modified_at_ns: int | None = None
+
+    @property
+    def path_display(self) -> str:
+        """The path as text; bytes that are no UTF-8 are shown as U+FFFD."""
+        return self.path.decode("utf-8", "replace")
 
     @property
     def is_part(self) -> bool:

@@ -47,6 +47,7 @@ SERVICE_MIGRATIONS: Steps = (
     uploads.PLACED_AT_ONCE,
     job_rows.LANES,
     uploads.JOINED,
+    uploads.DATED,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

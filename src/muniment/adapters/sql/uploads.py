@@ -61,8 +61,11 @@ KEYED = ("ALTER TABLE uploads ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",)
 JOINED = ("ALTER TABLE uploads ADD COLUMN concat TEXT NOT NULL DEFAULT ''",)
 """The step of migration that came with uploads in several parts at once."""
 
+DATED = ("ALTER TABLE uploads ADD COLUMN modified_at_ns BIGINT",)
+"""The step of migration since which an upload keeps the time of modification that its client gave."""
+
 _COLUMNS = """organization_id, upload_id, path, size_bytes, created_at, expires_at, actor, state, sha256, place,
-    is_resumable, metadata, key_id, concat"""
+    is_resumable, metadata, key_id, concat, modified_at_ns"""
 _UPLOAD = f"SELECT {_COLUMNS} FROM uploads"
 
 
@@ -156,7 +159,14 @@ class SqlUploads(SqlStore):
             ):
                 raise ConflictError(f"the upload {upload.upload_id} is over already")
             quotas.settle(statements, upload.organization_id, upload.upload_id, None)
-            audit_log.append(statements, act, "upload.cancelled", f"upload:{upload.upload_id}")
+            before = {
+                "path": upload.path_display,
+                "size_bytes": upload.size_bytes,
+                "state": UploadState.RECEIVING.value,
+            }
+            after = before | {"state": UploadState.CANCELLED.value}
+            target = f"upload:{upload.upload_id}"
+            audit_log.append(statements, act, "upload.cancelled", target, before, after)
 
     def delete(self, act: Act, upload: Upload) -> Upload:
         """See `UploadStore.delete`."""
@@ -251,7 +261,7 @@ def _receive(statements: Statements, arrival: _Arrival) -> Upload:
 
 def _insert(statements: Statements, upload: Upload) -> None:
     statements.run(
-        f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         upload.organization_id,
         upload.upload_id,
         upload.path,
@@ -266,6 +276,7 @@ def _insert(statements: Statements, upload: Upload) -> None:
         upload.metadata,
         upload.key_id,
         upload.concat,
+        upload.modified_at_ns,
     )
 
 
@@ -340,7 +351,7 @@ def _found(statements: Statements, organization_id: str, upload_id: str) -> Uplo
 
 def _upload(row: Row) -> Upload:
     organization_id, upload_id, path, size_bytes, created_at, expires_at, *rest = row
-    actor, state, sha256, place, is_resumable, metadata, key_id, concat = rest
+    actor, state, sha256, place, is_resumable, metadata, key_id, concat, modified_at_ns = rest
     return Upload(
         organization_id,
         upload_id,
@@ -356,4 +367,5 @@ def _upload(row: Row) -> Upload:
         metadata,
         key_id,
         concat=concat,
+        modified_at_ns=modified_at_ns,
     )

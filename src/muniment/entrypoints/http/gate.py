@@ -313,7 +313,7 @@ def _idempotent(scope: Scope, service: Service, body: bytes) -> IdempotentReques
         return None
     principal: Principal = scope["user"]
     key = RequestKey(principal.organization_id, principal.key_id, parse_key(field))
-    same = (b"content-length", b"x-sha256", b"upload-length", b"if-match")
+    same = (b"content-length", b"x-sha256", b"x-mtime", b"upload-length", b"if-match")
     path = scope["raw_path"].partition(b"?")[0]
     # Clients give a form that they send again another boundary.
     media_type = header_of(scope, b"content-type").partition(b";")[0]

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 from muniment.entrypoints.cli.progress import Progress
-from muniment.errors import IntegrityError, NotFoundError
+from muniment.errors import IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from muniment.client import Client
     from muniment.client.uploads import Upload
+
+_NS = 1_000_000_000
 
 Problems = list[tuple[bytes, str]]
 """Path and reason of everything that is not uploaded."""
@@ -21,11 +23,17 @@ Problems = list[tuple[bytes, str]]
 
 @dataclass(frozen=True)
 class Input:
-    """A file to be uploaded: where it is, what it is called there, and its size."""
+    """A file to be uploaded: where it is, what it is called there, its size, and when it was changed last (seconds since 1970)."""
 
     place: bytes
     path: bytes
     size_bytes: int
+    modified_at: int
+
+    @property
+    def identity(self) -> tuple[bytes, int, int | None]:
+        """What it has in common with its upload: path, size and time of modification."""
+        return self.path, self.size_bytes, self.modified_at
 
 
 def find_inputs(path: bytes, problems: Problems) -> Iterator[Input]:
@@ -46,7 +54,8 @@ def find_inputs(path: bytes, problems: Problems) -> Iterator[Input]:
             problems.append(_problem(error))
             continue
         if stat.S_ISREG(status.st_mode):
-            yield Input(place, place[above:], status.st_size)
+            modified_at = status.st_mtime_ns // _NS
+            yield Input(place, place[above:], status.st_size, modified_at)
         else:
             problems.append((place.lstrip(b"/"), _not_uploaded(status.st_mode)))
 
@@ -92,7 +101,12 @@ def upload_all(
             problems.append(_problem(error))
             continue
         with file:
-            waiting.bring(found, file, progress)
+            try:
+                waiting.bring(found, file, progress)
+            except (
+                UsageError
+            ) as error:  # its name, its time or its size is none that the service takes
+                problems.append((found.place.lstrip(b"/"), str(error)))
         progress.advance(0, 1)
 
 
@@ -105,13 +119,13 @@ class _Waiting:
 
     def __init__(self, client: "Client") -> None:
         self._client = client
-        self._received = _by_name(client.list_uploads(state="received"))
-        self._receiving = _by_name(client.list_uploads(state="receiving"))
+        self._received = _by_identity(client.list_uploads(state="received"))
+        self._receiving = _by_identity(client.list_uploads(state="receiving"))
 
     def bring(self, found: Input, file: BinaryIO, progress: Progress) -> None:
         """See to it that the service has a file."""
-        name = (found.path, found.size_bytes)
-        received, begun = self._received.get(name), self._receiving.get(name)
+        received = self._received.get(found.identity)
+        begun = self._receiving.get(found.identity)
         if received is not None and _sha256(file) == received.sha256:
             progress.advance(found.size_bytes)
             return
@@ -136,11 +150,12 @@ class _Waiting:
         return True
 
 
-def _by_name(uploads: "Iterator[Upload]") -> "dict[tuple[bytes, int], Upload]":
-    """Return uploads by path and size, the newest of each."""
-    found: dict[tuple[bytes, int], Upload] = {}
+def _by_identity(uploads: "Iterator[Upload]") -> "dict[tuple[bytes, int, int | None], Upload]":
+    """Return uploads by path, size and time of modification, the newest of each."""
+    found: dict[tuple[bytes, int, int | None], Upload] = {}
     for upload in uploads:
-        found.setdefault((unquote_to_bytes(upload.path_bytes), upload.size_bytes), upload)
+        identity = unquote_to_bytes(upload.path_bytes), upload.size_bytes, upload.modified_at
+        found.setdefault(identity, upload)
     return found
 
 

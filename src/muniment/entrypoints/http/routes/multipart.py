@@ -22,6 +22,7 @@ from muniment.entrypoints.http.routes.uploads import (
     sender_of,
     upload_view,
 )
+from muniment.uploads.metadata import mtime_of
 from muniment.uploads.upload import Upload
 
 _SHA256 = re.compile(rb"([0-9a-f]{64})?")
@@ -31,6 +32,7 @@ _FORM = {
     "properties": {
         "path": {"type": "string"},
         "sha256": {"type": "string"},
+        "mtime": {"type": "string"},
         "file": {"type": "string", "format": "binary"},
     },
 }
@@ -74,7 +76,7 @@ async def post_files(
     """Upload the files of a form (`multipart/form-data`), of any number and size.
 
     A file's path is its file name, folders included. Fields before a file are meant for it: `path` is its path instead (or its folder,
-    if it ends in a slash), `sha256` the digest that it must have. A file that is refused keeps no other one out: the answer is 201
+    if it ends in a slash), `sha256` the digest that it must have, `mtime` when it was changed last (decimal seconds since 1970). A file that is refused keeps no other one out: the answer is 201
     if all were received, 207 if some were, and the first one's problem if none was.
     """
     form = _Form(request, service, principal)
@@ -132,7 +134,12 @@ class _Form:
         most_bytes = self._size_bytes - self._stream.parsed_bytes
         most_bytes = max(0, min(most_bytes, self._service.settings.upload_bytes))
         upload = new_upload(
-            self._service, self._principal, path, most_bytes, sha256=_sha256_of(part)
+            self._service,
+            self._principal,
+            path,
+            most_bytes,
+            sha256=_sha256_of(part),
+            mtime=mtime_of(part.fields),
         )
         receiver, act = self._service.receiver, act_of(self._request, self._principal)
         incoming = await in_thread(receiver.begin, upload, is_exact=False)

@@ -32,7 +32,7 @@ from muniment.entrypoints.http.problems import ProblemError, respond
 from muniment.entrypoints.http.requests import HttpRequest, act_of
 from muniment.entrypoints.http.routes.uploads import length_of, new_upload, sender_of
 from muniment.uploads.digests import Announced, ChecksumError, parse_digest
-from muniment.uploads.metadata import parse_metadata, path_of, sha256_of
+from muniment.uploads.metadata import mtime_of, parse_metadata, path_of, sha256_of
 from muniment.uploads.parts import join, parse_concat
 from muniment.uploads.ports import Incoming
 from muniment.uploads.upload import Upload, UploadState
@@ -58,7 +58,7 @@ _LENGTH_FIELD = field(
 _OFFSET_FIELD = field("upload-offset", "How many bytes of it are there already.", _NUMBER)
 _METADATA_FIELD = field(
     "upload-metadata",
-    "Its path as `path`, `relativePath`, `filename` or `name`, and `sha256`; each with its value in base64.",
+    "Its path as `path`, `relativePath`, `filename` or `name`, `sha256`, and `mtime` in seconds since 1970; each with its value in base64.",
     is_required=False,
 )
 _CHECKSUM_FIELD = field(
@@ -119,6 +119,7 @@ async def create(request: HttpRequest, service: Service, principal: Principal) -
         path_of(metadata) or os.urandom(8).hex().encode(),
         sum(part.size_bytes for part in parts) if parts else _number(request, "upload-length"),
         sha256=sha256_of(metadata),
+        mtime=mtime_of(metadata),
         is_resumable=not parts,
         metadata=text,
     )

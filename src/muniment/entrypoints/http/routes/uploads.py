@@ -12,9 +12,10 @@ from litestar.params import HeaderParameter, QueryParameter
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
 from muniment.bootstrap.service import Service
+from muniment.decimal_time import TIME_PATTERN, parse_time
 from muniment.entrypoints.http.authentication import needs
 from muniment.entrypoints.http.intake import Sender, bring, in_thread
-from muniment.entrypoints.http.openapi import accepts, fails
+from muniment.entrypoints.http.openapi import accepts, fails, field, takes
 from muniment.entrypoints.http.pages import (
     PAGE_DEFAULT,
     PAGE_MAX,
@@ -32,7 +33,14 @@ from muniment.uploads.upload import PATH_BYTES_MAX, SMALL_BYTES, Upload, UploadS
 LIFETIME_S = 7 * 86_400
 """How long an upload may take."""
 
+_NS = 1_000_000_000
 _DIGITS_MAX = 18  # of a number that every database holds
+_MTIME_FIELD = field(
+    "x-mtime",
+    "When the file was changed last: decimal seconds since 1970, of the years 1677 to 2262.",
+    f"^({TIME_PATTERN})?$",
+    is_required=False,
+)
 
 
 class UploadView(msgspec.Struct):
@@ -41,6 +49,7 @@ class UploadView(msgspec.Struct):
     Attributes:
         path: The path that the client gave it; bytes that are no UTF-8 are shown as U+FFFD.
         path_bytes: The same, percent-encoded, byte for byte.
+        modified_at: When the client's file was changed last, as it said; seconds since 1970. Null if it did not.
     """
 
     upload_id: str
@@ -51,6 +60,7 @@ class UploadView(msgspec.Struct):
     sha256: str
     created_at: int
     expires_at: int
+    modified_at: int | None
 
 
 @get("/uploads", opt=needs(Permission.FILES_LIST), sync_to_thread=True)
@@ -90,6 +100,7 @@ def remove_upload(
     "/files/{path:path}",
     opt=needs(Permission.FILES_WRITE)
     | accepts("application/octet-stream")
+    | takes(_MTIME_FIELD)
     | fails("length-required"),
     request_max_body_size=None,  # the upload's own limit holds, and its quota
     status_code=201,
@@ -103,7 +114,8 @@ async def put_file(
 ) -> UploadView:
     """Upload one file: its bytes are the body, its path the rest of the address.
 
-    Digests in `Content-Digest`, `Repr-Digest`, `Content-MD5` or `X-Sha256` are checked. With `If-None-Match: *` no other upload of
+    Digests in `Content-Digest`, `Repr-Digest`, `Content-MD5` or `X-Sha256` are checked. `X-Mtime` says when the
+    file was changed last, in decimal seconds since 1970, and is kept to the nanosecond. With `If-None-Match: *` no other upload of
     that path may wait to be archived. Nothing of the body is read before there is room for it.
     """
     _check_whole(request)
@@ -111,7 +123,10 @@ async def put_file(
     if if_none_match not in ("", "*"):
         raise ProblemError("bad-request", "expected no If-None-Match, or `*`")
     announced = Announced(announced_digests(request.headers))
-    upload = new_upload(service, principal, _raw_path(request), size_bytes, sha256=sha256)
+    mtime = request.headers.get("x-mtime", "")
+    upload = new_upload(
+        service, principal, _raw_path(request), size_bytes, sha256=sha256, mtime=mtime
+    )
     act, is_new = act_of(request, principal), bool(if_none_match)
     file = await in_thread(service.receiver.begin, upload, is_new_path=is_new)
     try:
@@ -157,12 +172,24 @@ def new_upload(
     size_bytes: int,
     *,
     sha256: str = "",
+    mtime: str = "",
     is_resumable: bool = False,
     metadata: str = "",
 ) -> Upload:
     """Return an upload that is to begin.
 
+    Args:
+        service: Who receives it.
+        principal: Who brings it.
+        path: The path that the client gives it.
+        size_bytes: How large it is, or is at most.
+        sha256: Its digest, hexadecimal, if the client announces it.
+        mtime: When the file was changed last, in decimal seconds since 1970, if the client says so.
+        is_resumable: Whether it may come in several requests.
+        metadata: What the client wants to have told again.
+
     Raises:
+        UsageError: Its time of modification is none.
         ProblemError: It is larger than this service takes.
     """
     if size_bytes > service.settings.upload_bytes:
@@ -184,20 +211,23 @@ def new_upload(
         metadata=metadata,
         key_id=principal.key_id,
         is_small=not is_resumable and size_bytes <= SMALL_BYTES,
+        modified_at_ns=parse_time(mtime) if mtime else None,
     )
 
 
 def upload_view(upload: Upload) -> UploadView:
     """Describe an upload."""
+    modified_at_ns = upload.modified_at_ns
     return UploadView(
         upload.upload_id,
-        upload.path.decode("utf-8", "replace"),
+        upload.path_display,
         quote(upload.path),
         upload.size_bytes,
         upload.state,
         upload.sha256,
         upload.created_at,
         upload.expires_at,
+        None if modified_at_ns is None else modified_at_ns // _NS,
     )
 
 
