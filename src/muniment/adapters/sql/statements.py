@@ -1,6 +1,7 @@
 """Statements sent straight to the driver, inside one transaction.
 
-SQLAlchemy's own handling of a row costs more than the database's, so statements over many rows are SQL text.
+SQLAlchemy's own handling of a statement and its rows costs more than the database's, so statements are SQL text, and its
+cursors are left out.
 """
 
 import time
@@ -39,6 +40,7 @@ class Statements:
 
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self.connection = connection
+        self._cursor = connection.connection.cursor()
         self._dialect = dialect
         self._last: dict[tuple[str, str], list[Callable[[], None]]] = {}
         self._gathered: dict[tuple[str, str], list[Any]] = {}
@@ -70,12 +72,8 @@ class Statements:
 
     def rows(self, sql: str, *values: Value) -> list[Row]:
         """Run a query and return all of its rows, as plain tuples."""
-        result = self.connection.exec_driver_sql(self._dialect.sql(sql), values)
-        cursor = result.cursor
-        assert cursor is not None, "a query has a cursor"
-        found: list[Row] = list(cursor.fetchall())
-        result.close()
-        return found
+        self._cursor.execute(self._dialect.sql(sql), values)
+        return list(self._cursor.fetchall())
 
     def row(self, sql: str, *values: Value) -> Row:
         """Run a query that has exactly one row, and return it."""
@@ -83,14 +81,16 @@ class Statements:
         return found
 
     def run(self, sql: str, *values: Value) -> int:
-        """Run a statement and return how many rows it touched."""
-        return self.connection.exec_driver_sql(self._dialect.sql(sql), values).rowcount
+        """Run a statement that is no query, and return how many rows it touched."""
+        self._cursor.execute(self._dialect.sql(sql), values)
+        return int(self._cursor.rowcount)
 
     def run_many(self, sql: str, rows: Sequence[tuple[Value, ...]]) -> int:
         """Run a statement for each row of values and return how many rows were touched."""
-        if not rows:
-            return 0
-        return self.connection.exec_driver_sql(self._dialect.sql(sql), list(rows)).rowcount
+        if len(rows) <= 1:  # which costs a driver less than a list of one
+            return self.run(sql, *rows[0]) if rows else 0
+        self._cursor.executemany(self._dialect.sql(sql), rows)
+        return int(self._cursor.rowcount)
 
     def take_turns(self, what: str) -> None:
         """Wait until no other writer that gave the same text is in its transaction, and keep others waiting until the end of this one."""

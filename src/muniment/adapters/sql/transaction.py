@@ -33,7 +33,7 @@ class Transaction(Statements):
 
     def begin(self) -> None:
         """Let the writers of one organisation take turns."""
-        self.run("SELECT org_id FROM totals WHERE org_id = ? {lock}", self.org_id)
+        self.rows("SELECT org_id FROM totals WHERE org_id = ? {lock}", self.org_id)
 
     def touched(self, rows: int) -> None:
         """Count rows of `files` that were added, claimed or archived; where they are much of the table, have the planner look at it again.
