@@ -85,7 +85,8 @@ def house(request, tmp_path):
         return
     with ExitStack() as running:
         try:
-            server = running.enter_context(LocalPostgres())
+            # It is killed: what it has not written by then is lost, unless it waits for the disk at every commit.
+            server = running.enter_context(LocalPostgres(durable=True))
         except ExternalServiceError as error:
             pytest.skip(str(error))
         url, thread = server.create_database(), running.enter_context(ThreadPoolExecutor(1))
