@@ -17,7 +17,7 @@ from muniment.adapters.sql import (
     quotas,
     rate_limits,
     stored_commits,
-    uploads,
+    upload_rows,
     workers,
 )
 from muniment.adapters.sql.engine import RESTORE, Database, open_database
@@ -31,23 +31,23 @@ SERVICE_MIGRATIONS: Steps = (
         *api_keys.TABLES,
         *quotas.TABLES,
     ),
-    uploads.TABLES,
+    upload_rows.TABLES,
     job_rows.TABLES,
     events.TABLES,
     (*idempotency.TABLES, *rate_limits.TABLES),
     stored_commits.TABLES,
-    uploads.RESUMABLE,
+    upload_rows.RESUMABLE,
     pin_rows.TABLES,
     workers.TABLES,
     pin_batches.TABLES,
-    (*api_keys.ALLOWANCES, *uploads.KEYED),
+    (*api_keys.ALLOWANCES, *upload_rows.KEYED),
     pin_holdings.TABLES,
     api_keys.MAKERS,
     pin_counts.TOTALS,
-    uploads.PLACED_AT_ONCE,
+    upload_rows.PLACED_AT_ONCE,
     job_rows.LANES,
-    uploads.JOINED,
-    uploads.DATED,
+    upload_rows.JOINED,
+    upload_rows.DATED,
 )
 """Step n, counted from 1, leads from version n - 1 to n. A step that was released is never edited."""
 

@@ -1,7 +1,5 @@
 """`UploadStore` on a SQL database."""
 
-# ruff: noqa: S608  # statements are put together from constants of this package, never from values
-
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,61 +10,12 @@ from muniment.adapters.sql import audit_log, quotas
 from muniment.adapters.sql.engine import Database
 from muniment.adapters.sql.group_commit import GroupCommit
 from muniment.adapters.sql.organizations import found_organization
-from muniment.adapters.sql.statements import Row, SqlStore, Statements, Value, with_every_write
+from muniment.adapters.sql.statements import SqlStore, Statements, Value, with_every_write
 from muniment.adapters.sql.upload_places import free_place
-from muniment.errors import ConflictError, NotFoundError
+from muniment.adapters.sql.upload_rows import UPLOAD, found_upload, insert, note_received, upload_of
+from muniment.errors import ConflictError
 from muniment.uploads.ports import EVERYTHING, PathExistsError, Selection
 from muniment.uploads.upload import Upload, UploadState
-
-TABLES = (
-    """CREATE TABLE uploads (
-        organization_id TEXT NOT NULL REFERENCES service_organizations (organization_id),
-        upload_id TEXT NOT NULL,
-        path {bytes} NOT NULL,
-        size_bytes BIGINT NOT NULL,
-        created_at BIGINT NOT NULL,
-        expires_at BIGINT NOT NULL,
-        actor TEXT NOT NULL,
-        state TEXT NOT NULL,
-        sha256 TEXT NOT NULL,
-        place {bytes},
-        PRIMARY KEY (organization_id, upload_id)
-    )""",
-    "CREATE INDEX uploads_by_time ON uploads (organization_id, created_at, upload_id)",
-    "CREATE UNIQUE INDEX uploads_by_place ON uploads (organization_id, place) WHERE place IS NOT NULL",
-    "CREATE INDEX uploads_unfinished ON uploads (state) WHERE state IN ('receiving', 'moving')",
-)
-
-RESUMABLE = (
-    "ALTER TABLE uploads ADD COLUMN is_resumable SMALLINT NOT NULL DEFAULT 0",
-    "ALTER TABLE uploads ADD COLUMN metadata TEXT NOT NULL DEFAULT ''",
-    "DROP INDEX uploads_unfinished",
-    "CREATE INDEX uploads_unfinished ON uploads (state) WHERE state IN ('receiving', 'moving', 'deleting')",
-    "CREATE INDEX uploads_waiting_by_path ON uploads (organization_id, path) WHERE state IN ('moving', 'received')",
-)
-"""The step of migration that came with resumable uploads, and with deleting received ones."""
-
-PLACED_AT_ONCE = (
-    "UPDATE uploads SET state = 'receiving' WHERE state = 'moving'",
-    "DROP INDEX uploads_unfinished",
-    "CREATE INDEX uploads_unfinished ON uploads (state) WHERE state IN ('receiving', 'deleting')",
-    "DROP INDEX uploads_waiting_by_path",
-    "CREATE INDEX uploads_waiting_by_path ON uploads (organization_id, path) WHERE state = 'received'",
-)
-"""The step of migration since which an upload is received, placed and counted in one transaction."""
-
-KEYED = ("ALTER TABLE uploads ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",)
-"""The step of migration that came with quotas of keys."""
-
-JOINED = ("ALTER TABLE uploads ADD COLUMN concat TEXT NOT NULL DEFAULT ''",)
-"""The step of migration that came with uploads in several parts at once."""
-
-DATED = ("ALTER TABLE uploads ADD COLUMN modified_at_ns BIGINT",)
-"""The step of migration since which an upload keeps the time of modification that its client gave."""
-
-_COLUMNS = """organization_id, upload_id, path, size_bytes, created_at, expires_at, actor, state, sha256, place,
-    is_resumable, metadata, key_id, concat, modified_at_ns"""
-_UPLOAD = f"SELECT {_COLUMNS} FROM uploads"
 
 
 class SqlUploads(SqlStore):
@@ -99,12 +48,12 @@ class SqlUploads(SqlStore):
             )
             if is_new_path:
                 _check_new(statements, upload)
-            _insert(statements, upload)
+            insert(statements, upload)
 
     def get(self, organization_id: str, upload_id: str) -> Upload:
         """See `UploadStore.get`."""
         with self._reading() as statements:
-            return _found(statements, organization_id, upload_id)
+            return found_upload(statements, organization_id, upload_id)
 
     def page(
         self,
@@ -118,14 +67,14 @@ class SqlUploads(SqlStore):
         behind = " AND (created_at, upload_id) < (?, ?)" if after else ""
         with self._reading() as statements:
             rows = statements.rows(
-                f"{_UPLOAD} WHERE organization_id = ?{where}{behind}"
+                f"{UPLOAD} WHERE organization_id = ?{where}{behind}"
                 " ORDER BY created_at DESC, upload_id DESC LIMIT ?",
                 organization_id,
                 *values,
                 *(after or ()),
                 limit,
             )
-        return [_upload(row) for row in rows]
+        return [upload_of(row) for row in rows]
 
     def receive(
         self, act: Act, upload: Upload, sha256: str, day: bytes, *, is_new_path: bool = False
@@ -178,7 +127,7 @@ class SqlUploads(SqlStore):
                 audit_log.append(
                     statements, act, "upload.deleted", f"upload:{upload.upload_id}", before
                 )
-            found = _found(statements, upload.organization_id, upload.upload_id)
+            found = found_upload(statements, upload.organization_id, upload.upload_id)
             if found.state not in (UploadState.DELETING, UploadState.DELETED):
                 raise ConflictError(f"the upload {upload.upload_id} is {found.state}")
             return found
@@ -191,8 +140,8 @@ class SqlUploads(SqlStore):
     def unfinished(self) -> Iterable[Upload]:
         """See `UploadStore.unfinished`."""
         with self._reading() as statements:
-            rows = statements.rows(f"{_UPLOAD} WHERE state IN ('receiving', 'deleting')")
-        return [_upload(row) for row in rows]
+            rows = statements.rows(f"{UPLOAD} WHERE state IN ('receiving', 'deleting')")
+        return [upload_of(row) for row in rows]
 
     def mark_archived(self, act: Act, commit_id: str, places: Iterable[bytes]) -> int:
         """See `UploadStore.mark_archived`."""
@@ -250,55 +199,13 @@ def _receive(statements: Statements, arrival: _Arrival) -> Upload:
     place = free_place(statements, upload, day)
     upload = replace(upload, state=UploadState.RECEIVED, sha256=sha256, place=place)
     if upload.is_small:
-        _insert(statements, upload)
+        insert(statements, upload)
     else:
-        _update(statements, upload)
+        note_received(statements, upload)
         quotas.settle(statements, upload.organization_id, upload.upload_id, amount)
     after = {"size_bytes": upload.size_bytes, "sha256": sha256}
     audit_log.append(statements, act, "upload.received", f"upload:{upload.upload_id}", after=after)
     return upload
-
-
-def _insert(statements: Statements, upload: Upload) -> None:
-    statements.run(
-        f"INSERT INTO uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        upload.organization_id,
-        upload.upload_id,
-        upload.path,
-        upload.size_bytes,
-        upload.created_at,
-        upload.expires_at,
-        upload.actor,
-        upload.state,
-        upload.sha256,
-        upload.place or None,
-        int(upload.is_resumable),
-        upload.metadata,
-        upload.key_id,
-        upload.concat,
-        upload.modified_at_ns,
-    )
-
-
-def _update(statements: Statements, upload: Upload) -> None:
-    """Note that an upload that was being received is received.
-
-    Raises:
-        ConflictError: It was given up, or received already.
-    """
-    changed = statements.run(
-        "UPDATE uploads SET state = ?, size_bytes = ?, sha256 = ?, place = ?"
-        " WHERE organization_id = ? AND upload_id = ? AND state = ?",
-        upload.state,
-        upload.size_bytes,
-        upload.sha256,
-        upload.place,
-        upload.organization_id,
-        upload.upload_id,
-        UploadState.RECEIVING,
-    )
-    if not changed:
-        raise ConflictError(f"the upload {upload.upload_id} is over already")
 
 
 def _mark_archived(statements: Statements, organization_id: str, place: bytes) -> int:
@@ -338,34 +245,3 @@ def _check_new(statements: Statements, upload: Upload) -> None:
     )
     if found:
         raise PathExistsError("there is an upload of that path already")
-
-
-def _found(statements: Statements, organization_id: str, upload_id: str) -> Upload:
-    rows = statements.rows(
-        f"{_UPLOAD} WHERE organization_id = ? AND upload_id = ?", organization_id, upload_id
-    )
-    if not rows:
-        raise NotFoundError(f"there is no upload {upload_id!r}")
-    return _upload(rows[0])
-
-
-def _upload(row: Row) -> Upload:
-    organization_id, upload_id, path, size_bytes, created_at, expires_at, *rest = row
-    actor, state, sha256, place, is_resumable, metadata, key_id, concat, modified_at_ns = rest
-    return Upload(
-        organization_id,
-        upload_id,
-        bytes(path),
-        size_bytes,
-        created_at,
-        expires_at,
-        actor,
-        UploadState(state),
-        sha256,
-        bytes(place or b""),
-        bool(is_resumable),
-        metadata,
-        key_id,
-        concat=concat,
-        modified_at_ns=modified_at_ns,
-    )
