@@ -117,6 +117,23 @@ class JobStore(Protocol):
             LostClaimError: The claim is lost.
         """
 
+    def succeed_and_claim(
+        self,
+        claim: Claim,
+        result: Any,  # noqa: ANN401  # any JSON
+        worker: str,
+        kinds: Collection[str],
+        *,
+        lease_s: float,
+    ) -> Job | None:
+        """End a job well and claim one that waits, if there is one, in one transaction: both happen, or neither does.
+
+        Neither are silent workers looked for nor jobs whose time has come: who works on like this has to `claim` now and then.
+
+        Raises:
+            LostClaimError: The claim is lost.
+        """
+
     def fail(self, claim: Claim, problem: dict[str, Any], *, retry_in_s: float | None) -> Job:
         """Note a failure: try again later if attempts are left and `retry_in_s` is given, and end the job otherwise.
 

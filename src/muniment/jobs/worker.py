@@ -13,6 +13,7 @@ from typing import Any, Self
 from muniment.errors import MunimentError, UsageError
 from muniment.jobs.handlers import Handlers, describe
 from muniment.jobs.model import (
+    Claim,
     Job,
     JobCancelledError,
     LostClaimError,
@@ -33,6 +34,7 @@ _RENEWALS = 3  # in the length of a lease: two may fail
 _PROGRESS_S = 1.0
 _IDLE_S = (0.02, 0.5)  # looks for jobs begin at the one interval and slow down to the other
 _TICK_S = 1.0
+_LOOK_S = 0.2  # for so long after a look for all jobs, a thread goes on to the next one that is ready by itself
 _SETTLE_RETRY_S = 0.2
 _ABANDON_S = 5.0  # how long a handler has to notice that it is to give its job back
 
@@ -77,6 +79,7 @@ class Worker:
         self._clock = clock
         self._describe = describe
         self._runs: dict[str, Run] = {}
+        self._looked_s = clock()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._is_over = threading.Event()
@@ -151,36 +154,43 @@ class Worker:
         room = self._threads - len(self._runs)
         if room < 1:
             return 0
-        asked_s = self._clock()
+        asked_s = self._looked_s = self._clock()
         jobs = self._store.claim(self._name, self._handlers, limit=room, lease_s=self._lease_s)
         for job in jobs:
-            self._begin(job, asked_s)
+            run = self._begin(job, asked_s)
+            name = f"job-{job.kind}"
+            threading.Thread(target=self._work, args=(run,), name=name, daemon=True).start()
         return len(jobs)
 
-    def _begin(self, job: Job, asked_s: float) -> None:
+    def _begin(self, job: Job, asked_s: float) -> Run:
         run = Run(self._store, job, lease_s=self._lease_s, began_s=asked_s, clock=self._clock)
-        thread = threading.Thread(
-            target=self._work, args=(run,), name=f"job-{job.kind}", daemon=True
-        )
         with self._changed:
             displaced = self._runs.get(job.job_id)
             self._runs[job.job_id] = run
+            if self._stopping.is_set():
+                run.stop()
         if (
             displaced is not None
         ):  # our own claim ran out, and we were the first to take the job over
             displaced.note(Standing.LOST, asked_s)
-        thread.start()
+        return run
 
     def _work(self, run: Run) -> None:
-        try:
-            self._settle(run, self._attempt(run))
-        finally:
-            with self._changed:
-                if self._runs.get(run.job.job_id) is run:
-                    del self._runs[run.job.job_id]
-                self._changed.notify_all()
+        """Do a job, and those that are claimed when it ends."""
+        current: Run | None = run
+        while current is not None:
+            following = None
+            try:
+                following = self._settle(current, self._attempt(current))
+            finally:
+                with self._changed:
+                    if self._runs.get(current.job.job_id) is current:
+                        del self._runs[current.job.job_id]
+                    if following is None:
+                        self._changed.notify_all()
+            current = following
 
-    def _attempt(self, run: Run) -> Callable[[], object]:
+    def _attempt(self, run: Run) -> Callable[[], Run | Job | None]:
         """Run the handler, and return what is to be told to the store."""
         job, claim, store = run.job, run.job.claim, self._store
         handler = self._handlers[job.kind]
@@ -199,28 +209,43 @@ class Worker:
             _log.warning("attempt %s at job %s (%s) failed: %s", *what, exc_info=trace)
             delay_s = handler.backoff.delay_s(job.attempts, self._random)
             return partial(store.fail, claim, self._describe(error), retry_in_s=delay_s)
-        return partial(store.succeed, claim, result)
+        return partial(self._succeed, claim, result)
 
-    def _settle(self, run: Run, tell: Callable[[], object]) -> None:
-        """Tell the store how the attempt ended, for as long as the claim holds; after that, another worker will find out."""
+    def _succeed(self, claim: Claim, result: object) -> Run | None:
+        """End a job, and claim the next one with it, unless it is time to look for all of them again."""
+        asked_s = self._clock()
+        if self._stopping.is_set() or asked_s >= self._looked_s + _LOOK_S:
+            self._store.succeed(claim, result)
+            return None
+        job = self._store.succeed_and_claim(
+            claim, result, self._name, self._handlers, lease_s=self._lease_s
+        )
+        return None if job is None else self._begin(job, asked_s)
+
+    def _settle(self, run: Run, tell: Callable[[], Run | Job | None]) -> Run | None:
+        """Tell the store how the attempt ended, for as long as the claim holds; after that, another worker will find out.
+
+        Returns:
+            What was claimed with that.
+        """
         claim = run.job.claim
         with suppress(LostClaimError, MunimentError):
             run.write_progress()
         while True:
             try:
-                tell()
+                told = tell()
             except LostClaimError:
                 _log.warning("job %s was taken over by another worker", claim.job_id)
-                return
+                return None
             except UsageError as error:  # the result cannot be stored, and never will be
                 tell = partial(self._store.fail, claim, self._describe(error), retry_in_s=None)
             except MunimentError as error:
                 if run.seconds_left <= 0:
                     _log.warning("the end of job %s could not be stored: %s", claim.job_id, error)
-                    return
+                    return None
                 self._is_over.wait(_SETTLE_RETRY_S)
             else:
-                return
+                return told if isinstance(told, Run) else None
 
     def _heartbeat(self) -> None:
         """Renew the claims and write progress down, until nothing runs any more."""

@@ -87,13 +87,17 @@ class UploadRoot:
     """The folder of an organisation's uploads, as its archive sees it.
 
     Args:
-        folder: Its absolute path; made if need be.
+        folder: Its absolute path.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
         self.path = os.fsencode(folder)
         self._inside = self.path.lstrip(b"/") + b"/"
+
+    def make(self) -> None:
+        """Make the folder if need be."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def prefix(self) -> bytes:

@@ -102,7 +102,9 @@ class Archiving:
 
     def _of(self, run: Run) -> tuple[Archive, UploadRoot]:
         organization_id = run.job.organization_id
-        return self._archives.get(organization_id), self._root(organization_id)
+        root = self._root(organization_id)
+        root.make()
+        return self._archives.get(organization_id), root
 
 
 def _last_sequence(archive: Archive) -> int:

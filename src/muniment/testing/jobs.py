@@ -107,6 +107,7 @@ def writes(store: JobStore, claim: Claim) -> list[Callable[[], object]]:
         lambda: store.transact_step(claim, "late", lambda _within: 1),
         lambda: store.report(claim, Progress("late", 1, 2, "files")),
         lambda: store.succeed(claim, None),
+        lambda: store.succeed_and_claim(claim, None, "w1", KINDS, lease_s=LEASE_S),
         lambda: store.fail(claim, {}, retry_in_s=1),
         lambda: store.fail(claim, {}, retry_in_s=None),
         lambda: store.release(claim),
@@ -298,6 +299,26 @@ def a_concurrency_key_limits_what_runs(office: Office) -> None:
             office.store.succeed(job.claim, None)
     office.clock.advance(601)
     assert office.claim_one().job_id == second.job_id
+
+
+def a_job_is_claimed_as_another_ends(office: Office) -> None:
+    """Both happen, or neither does; the place of the one is the other's, and organisations take turns."""
+    for organization_id in ("one", "one", "two"):
+        office.add(organization_id, concurrency_key="key", concurrency_limit=1)
+    first = next(job for job in office.claim(2) if job.organization_id == "one")
+    office.fail_on = JobEvent.STARTED
+    refused(RuntimeError, _end_and_claim, office, first)
+    office.fail_on = None
+    assert office.store.job("one", first.job_id).state is JobState.RUNNING
+    second = _end_and_claim(office, first)
+    assert second is not None
+    assert (second.organization_id, second.worker, second.token) == ("one", "w1", 1)
+    assert office.store.job("one", first.job_id).state is JobState.SUCCEEDED
+    assert _end_and_claim(office, second) is None
+
+
+def _end_and_claim(office: Office, job: Job) -> Job | None:
+    return office.store.succeed_and_claim(job.claim, None, "w1", KINDS, lease_s=LEASE_S)
 
 
 def a_cancelled_job_frees_its_place(office: Office) -> None:
@@ -616,6 +637,7 @@ CHECKS = (
     lanes_take_turns,
     a_queue_has_an_end,
     a_concurrency_key_limits_what_runs,
+    a_job_is_claimed_as_another_ends,
     a_cancelled_job_frees_its_place,
     tokens_grow_and_stale_claims_are_refused,
     a_lease_holds_while_it_is_renewed,

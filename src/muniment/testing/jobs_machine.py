@@ -150,14 +150,37 @@ class JobsMachine(RuleBasedStateMachine):
             if job.job_id in silent:
                 assert not known.is_to_cancel
                 assert known.attempts < job.max_attempts
-            assert job.token == known.token + 1
-            known.state, known.token = JobState.RUNNING, job.token
-            known.attempts, known.lease_until = known.attempts + 1, self.now + _LEASE_US
-            self.claims.append(job.claim)
+            self.begun(job)
         if len(jobs) < limit:
             for job_id in free - {job.job_id for job in jobs}:
                 known = self.known[job_id]
                 assert self.places(known.lane) <= 0, "a place is free, and a job waits for it"
+
+    def begun(self, job: Job) -> None:
+        """Take note of a claim."""
+        known = self.known[job.job_id]
+        assert job.token == known.token + 1
+        known.state, known.token = JobState.RUNNING, job.token
+        known.attempts, known.lease_until = known.attempts + 1, self.now + _LEASE_US
+        self.claims.append(job.claim)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), worker=st.integers(0, 1))
+    def go_on(self, data: st.DataObject, worker: int) -> None:
+        """End a job well and claim the next one with it, by a worker that may have lost the job long ago."""
+        claim = data.draw(st.sampled_from(self.claims))
+        known, store = self.known[claim.job_id], self.store(worker)
+        free = {id_ for id_, known in self.known.items() if self.may_begin(known)}
+        try:
+            job = store.succeed_and_claim(claim, claim.token, f"w{worker}", KINDS, lease_s=LEASE_S)
+        except LostClaimError:
+            assert not known.is_held_by(claim)
+            return
+        assert known.is_held_by(claim)
+        known.state, known.run_at = self.expected_end(known, "succeed")
+        if job is not None:
+            assert job.job_id in free
+            self.begun(job)
 
     @precondition(lambda self: self.claims)
     @rule(worker=st.integers(0, 2))

@@ -22,6 +22,9 @@ _PROMOTED = 200
 
 _PROMOTED_OF_LANE = 50
 
+_UNBLOCKED = 8
+"""Jobs that are looked at together for the places of a concurrency key."""
+
 _KEY = "COALESCE(concurrency_key, '')"
 _DUE = f"""SELECT job_id, organization_id, concurrency_key FROM jobs
     WHERE phase = 'delayed' AND organization_id = ? AND {_KEY} = ? AND run_at <= ?
@@ -42,19 +45,20 @@ _OPEN_JOBS = f"""SELECT
         WHERE phase = 'blocked' AND organization_id = ? AND concurrency_key = ? LIMIT ?) AS blocked)
     + (SELECT COUNT(*) FROM jobs WHERE concurrency_key IS NOT NULL
         AND phase IN ('ready', 'running') AND organization_id = ? AND concurrency_key = ?)"""
-_NEXT_BLOCKED = """SELECT job_id, concurrency_limit FROM jobs
-    WHERE phase = 'blocked' AND organization_id = ? AND concurrency_key = ?
-    ORDER BY priority DESC, run_at, job_id LIMIT 1"""
-_TAKEN_PLACES = """SELECT COUNT(*) FROM jobs
-    WHERE concurrency_key IS NOT NULL AND phase IN ('ready', 'running') AND organization_id = ? AND concurrency_key = ?"""
+_NEXT_BLOCKED = f"""SELECT job_id, concurrency_limit, (SELECT COUNT(*) FROM jobs
+        WHERE concurrency_key IS NOT NULL AND phase IN ('ready', 'running') AND organization_id = ? AND concurrency_key = ?)
+    FROM jobs WHERE phase = 'blocked' AND organization_id = ? AND concurrency_key = ?
+    ORDER BY priority DESC, run_at, job_id LIMIT {_UNBLOCKED}"""
 _UNBLOCK = "UPDATE jobs SET phase = 'ready' WHERE job_id = ? AND phase = 'blocked'"
 _PEEK = """SELECT
     EXISTS (SELECT 1 FROM jobs WHERE phase = 'delayed' AND run_at <= ?),
     EXISTS (SELECT 1 FROM jobs WHERE phase = 'running' AND lease_until < ? AND kind IN ({kinds})),
     EXISTS (SELECT 1 FROM jobs WHERE phase = 'ready' AND kind IN ({kinds}))"""
-_NEXT_ORGANIZATION = """SELECT organization_id FROM jobs
-    WHERE phase = 'ready' AND organization_id > ? AND kind IN ({kinds}) ORDER BY organization_id LIMIT 1"""
-_FIRST_ORGANIZATION = _NEXT_ORGANIZATION.replace("organization_id > ?", "organization_id >= ?")
+_NEXT_ORGANIZATION = """SELECT COALESCE(
+    (SELECT organization_id FROM jobs WHERE phase = 'ready' AND organization_id > ? AND kind IN ({kinds})
+        ORDER BY organization_id LIMIT 1),
+    (SELECT organization_id FROM jobs WHERE phase = 'ready' AND organization_id >= '' AND kind IN ({kinds})
+        ORDER BY organization_id LIMIT 1))"""
 _START = """phase = 'running', token = token + 1, attempts = attempts + 1, worker = ?, lease_until = ?,
     started_at = COALESCE(started_at, ?)"""
 _TAKE_READY = f"""UPDATE jobs SET {_START} WHERE phase = 'ready' AND job_id = (
@@ -111,11 +115,15 @@ def give_places(statements: Statements, organization_id: str, concurrency_key: s
     """Make the next jobs of a concurrency key ready, as long as it has places left."""
     lane = (organization_id, concurrency_key)
     statements.take_turns("jobs of " + " ".join(lane))
-    while blocked := statements.rows(_NEXT_BLOCKED, *lane):
-        ((job_id, limit),) = blocked
-        if statements.row(_TAKEN_PLACES, *lane)[0] >= limit:
+    while blocked := statements.rows(_NEXT_BLOCKED, *lane, *lane):
+        given: list[Row] = []
+        for job_id, limit, taken in blocked:
+            if taken + len(given) >= limit:
+                break
+            given.append((job_id,))
+        statements.run_many(_UNBLOCK, given)
+        if len(given) < _UNBLOCKED:
             return
-        statements.run(_UNBLOCK, job_id)
 
 
 def take_ready(
@@ -154,12 +162,10 @@ def _next_lane(statements: Statements, now: int, after: Lane | None) -> Lane | N
 def _next_organization(
     statements: Statements, kinds: Sequence[str], after: str | None
 ) -> str | None:
-    if after is not None:
-        found = statements.rows(_of(_NEXT_ORGANIZATION, kinds), after, *kinds)
-        if found:
-            return str(found[0][0])
-    found = statements.rows(_of(_FIRST_ORGANIZATION, kinds), "", *kinds)
-    return str(found[0][0]) if found else None
+    # The id of upkeep is empty: it has its turn behind the last organisation.
+    sql = _of(_NEXT_ORGANIZATION, kinds)
+    found = statements.row(sql, after or "", *kinds, *kinds)[0]
+    return None if found is None else str(found)
 
 
 def find_silent(statements: Statements, kinds: Sequence[str], now: int) -> Row | None:

@@ -70,7 +70,10 @@ class JobWork(JobChanges):
         while silent and len(claimed) < limit:
             silent = self._take_over(worker, wanted, lease_s, claimed)
         if ready and len(claimed) < limit:
-            claimed += self._take_ready(worker, wanted, lease_s, limit - len(claimed))
+            with self._writing() as statements:
+                claimed += self._take_ready(
+                    statements, worker, wanted, lease_s, limit - len(claimed)
+                )
         return claimed
 
     def renew(self, claims: Collection[Claim], *, lease_s: float) -> dict[Claim, Standing]:
@@ -138,10 +141,23 @@ class JobWork(JobChanges):
         """See `JobStore.succeed`."""
         text = encode_json(result, "result")
         with self._writing() as statements:
-            _lock(statements, claim)
-            return self._end(
-                statements, claim.job_id, JobState.SUCCEEDED, result=text, problem=None
-            )
+            return self._succeed(statements, claim, text)
+
+    def succeed_and_claim(
+        self,
+        claim: Claim,
+        result: Any,  # noqa: ANN401  # any JSON
+        worker: str,
+        kinds: Collection[str],
+        *,
+        lease_s: float,
+    ) -> Job | None:
+        """See `JobStore.succeed_and_claim`."""
+        text = encode_json(result, "result")
+        with self._writing() as statements:
+            self._succeed(statements, claim, text)
+            claimed = self._take_ready(statements, worker, sorted(kinds), lease_s, 1)
+        return claimed[0] if claimed else None
 
     def fail(self, claim: Claim, problem: dict[str, Any], *, retry_in_s: float | None) -> Job:
         """See `JobStore.fail`."""
@@ -193,21 +209,24 @@ class JobWork(JobChanges):
             return True
 
     def _take_ready(
-        self, worker: str, kinds: Sequence[str], lease_s: float, limit: int
+        self, statements: Statements, worker: str, kinds: Sequence[str], lease_s: float, limit: int
     ) -> list[Job]:
         claimed: list[Job] = []
-        with self._writing() as statements:
-            now = self._now(statements)
-            lease_until = now + in_us(lease_s)
-            while len(claimed) < limit:
-                row = job_queue.take_ready(
-                    statements, kinds, worker, now, lease_until, self._last_served
-                )
-                if row is None:
-                    break
-                claimed.append(self._changed(statements, row, JobEvent.STARTED))
-                self._last_served = claimed[-1].organization_id
+        now = self._now(statements)
+        lease_until = now + in_us(lease_s)
+        while len(claimed) < limit:
+            row = job_queue.take_ready(
+                statements, kinds, worker, now, lease_until, self._last_served
+            )
+            if row is None:
+                break
+            claimed.append(self._changed(statements, row, JobEvent.STARTED))
+            self._last_served = claimed[-1].organization_id
         return claimed
+
+    def _succeed(self, statements: Statements, claim: Claim, text: str) -> Job:
+        _lock(statements, claim)
+        return self._end(statements, claim.job_id, JobState.SUCCEEDED, result=text, problem=None)
 
     def _insert_step(self, statements: Statements, claim: Claim, name: str, text: str) -> None:
         require_name(name, "name of a step")

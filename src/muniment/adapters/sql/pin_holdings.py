@@ -17,6 +17,7 @@ TABLES = (
 _ADD = (
     """UPDATE service_organizations SET pinned_bytes = pinned_bytes + ? WHERE organization_id = ?"""
 )
+_HOLD = "INSERT INTO pin_holdings VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _FIND = "SELECT size_bytes FROM pin_holdings WHERE organization_id = ? AND cid_key = ?"
 
 
@@ -31,11 +32,8 @@ def hold(statements: Statements, organization_id: str, cid_key: bytes, size_byte
     Raises:
         QuotaExceededError: There is no room for it; nothing may be kept of the transaction.
     """
-    if statements.rows(_FIND, organization_id, cid_key):
+    if not statements.run(_HOLD, organization_id, cid_key, size_bytes):
         return
-    statements.run(
-        "INSERT INTO pin_holdings VALUES (?, ?, ?)", organization_id, cid_key, size_bytes
-    )
     # Counted first, which locks the row for uploads that want the same room, and checked then.
     statements.run(_ADD, size_bytes, organization_id)
     found, wanted = found_organization(statements, organization_id), Amount(size_bytes)

@@ -123,9 +123,8 @@ class SqlPins(SqlStore):
             old = _checked(statements, act.organization_id, request_id, check)
             (new,) = self._insert(statements, act.organization_id, [(act, wanted)])
             # What the old one replaced waits for the new one, too, and so does what it pinned itself.
-            sql = f"SELECT cid_key {_REPLACED}"
+            sql = f"DELETE {_REPLACED} RETURNING cid_key"
             keys = {key for (key,) in statements.rows(sql, act.organization_id, old.created_ms)}
-            statements.run(f"DELETE {_REPLACED}", act.organization_id, old.created_ms)
             statements.run_many(
                 "INSERT INTO pin_replaced VALUES (?, ?, ?)",
                 [
@@ -208,11 +207,9 @@ class SqlPins(SqlStore):
         status = pin_following.follow(statements, job, event)
         if status is not None and status.is_end:
             created_ms = created_ms_of(job.payload["request_id"])
-            sql = f"SELECT cid_key {_REPLACED}"
-            keys = [bytes(key) for (key,) in statements.rows(sql, job.organization_id, created_ms)]
-            statements.run(f"DELETE {_REPLACED}", job.organization_id, created_ms)
-            for key in keys:
-                self._release(statements, job.organization_id, key)
+            sql = f"DELETE {_REPLACED} RETURNING cid_key"
+            for (key,) in statements.rows(sql, job.organization_id, created_ms):
+                self._release(statements, job.organization_id, bytes(key))
 
     @contextmanager
     def transaction(self) -> Iterator[Statements]:

@@ -25,6 +25,9 @@ SOUGHT = 500
 WRITTEN = 5_000
 """Rows that are handed to the driver at once, which bounds the memory."""
 
+_CLOCK, _CLOCK_ASKED_US = "clock of the database", 1_000_000
+"""Where a connection notes how far the database's clock is ahead, and for how long."""
+
 with_every_write: "ContextVar[tuple[Database, Callable[[Statements], None]] | None]" = ContextVar(
     "with_every_write", default=None
 )
@@ -44,7 +47,6 @@ class Statements:
         self._dialect = dialect
         self._last: dict[tuple[str, str], list[Callable[[], None]]] = {}
         self._gathered: dict[tuple[str, str], list[Any]] = {}
-        self._clock_ahead_us: int | None = None
 
     def at_end(self, place: tuple[str, str], function: Callable[[], None]) -> None:
         """Call a function at the end of the transaction, before it commits; the order is that of the places, and then of the calls.
@@ -100,13 +102,18 @@ class Statements:
     def now(self) -> int:
         """Return the time in microseconds since 1970 by the clock of the database, which all of its clients share.
 
-        The database is asked once in a transaction, and from then on a clock of this machine that nobody sets.
+        The database is asked now and then on each connection, and between that a clock of this machine that nobody sets.
         """
         if self._dialect.clock is None:
             return time.time_ns() // 1000
-        if self._clock_ahead_us is None:
-            self._clock_ahead_us = int(self.row(self._dialect.clock)[0]) - _monotonic_us()
-        return self._clock_ahead_us + _monotonic_us()
+        here_us = _monotonic_us()
+        ahead_us, asked_us = self.connection.info.get(_CLOCK, (0, -_CLOCK_ASKED_US))
+        if here_us - asked_us >= _CLOCK_ASKED_US:
+            there_us = int(self.row(self._dialect.clock)[0])
+            here_us = _monotonic_us()
+            ahead_us = there_us - here_us
+            self.connection.info[_CLOCK] = ahead_us, here_us
+        return int(ahead_us + here_us)
 
     def sought(self, sql: str, values: Sequence[Value], *before: Value) -> Iterator[Row]:
         """Run a query for many values, some at a time, and iterate over its rows.
