@@ -338,7 +338,11 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 def _begin(connection: Connection) -> None:
     dialect = _DIALECTS[connection.dialect.name]
     write = connection.get_execution_options().get("muniment_write", False)
-    connection.exec_driver_sql(dialect.begin_writing if write else dialect.begin_reading)
+    statement = dialect.begin_writing if write else dialect.begin_reading
+    if dialect.is_server:
+        connection.exec_driver_sql(statement)  # which finds out that the connection is dead
+    else:
+        connection.connection.cursor().execute(statement)
 
 
 def _locked(name: str) -> errors.ConflictError:
