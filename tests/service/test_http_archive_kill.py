@@ -110,12 +110,15 @@ def check_done_once(service, job):
 @pytest.mark.slow
 def test_another_worker_goes_on_where_one_was_killed(make_service, database_url):
     service = make_service(database_url)
-    job = service.operations.start(act(), new_archive_job("one", ARCHIVE, {}, "system"))
-    first = start_worker(service)
-    while (found := service.jobs.job("one", job.job_id)).progress is None:
+    several_commits = {"batch_bytes": 500_000}
+    job = service.operations.start(
+        act(), new_archive_job("one", ARCHIVE, several_commits, "system")
+    )
+    first, catalog = start_worker(service), service.archives.get("one").catalog
+    while not list(catalog.commits()):
         time.sleep(0.01)
     kill(first)
-    assert not found.state.is_end
+    assert not service.jobs.job("one", job.job_id).state.is_end
     second = start_worker(service)
     try:
         done = ended(service, job)

@@ -247,7 +247,7 @@ def a_queue_has_an_end(office: Office) -> None:
     office.add("two", concurrency_key=LIMITED)
     office.add(concurrency_key="key")
     office.add()
-    first = office.store.jobs("one")[-1]
+    first = next(job for job in office.store.jobs("one") if job.concurrency_key == LIMITED)
     office.store.cancel("one", first.job_id)
     again = office.add(concurrency_key=LIMITED, unique_key="again")
     assert office.add(concurrency_key=LIMITED, unique_key="again") == again

@@ -61,8 +61,8 @@ class CatalogBrowser:
             raise NotFoundError(f"there is no leaf {leaf} of a commit {commit_id!r}")
         return found
 
-    def commits_page(self, before: tuple[int, str] | None, count: int) -> list[CommitRow]:
-        """Return the next commits, finished or not, newest first, from behind the one of this time and id."""
+    def commits_page(self, before: listing.CommitPlace | None, count: int) -> list[CommitRow]:
+        """Return the next commits from behind one on: the unfinished ones, newest first, then the chain from its end."""
         with self._reading() as transaction:
             return listing.commits_page(transaction, before, count)
 

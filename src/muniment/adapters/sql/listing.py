@@ -4,7 +4,7 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 
 from muniment.adapters.sql import archived, commits
 from muniment.adapters.sql.archived import Wanted
@@ -13,6 +13,11 @@ from muniment.adapters.sql.schema import commits as commit_table
 from muniment.adapters.sql.statements import Value
 from muniment.adapters.sql.transaction import Transaction
 from muniment.archive.catalog import ArchivedFile, CommitRow, CommitState, ScannedFile
+
+CommitPlace = tuple[int, int, str]
+"""Where a commit stands in a list: its place in the chain, or `UNFINISHED`; its time; its id."""
+
+UNFINISHED = 1 << 62
 
 _JOINED = f"SELECT {ARCHIVED} FROM files AS f JOIN commits AS c ON c.number = f.commit_number"
 _LEAF = (
@@ -96,12 +101,14 @@ def digest_page(
 
 
 def commits_page(
-    transaction: Transaction, before: tuple[int, str] | None, count: int
+    transaction: Transaction, before: CommitPlace | None, count: int
 ) -> list[CommitRow]:
-    """Return the next commits, finished or not, newest first, from behind the one of this time and id."""
+    """Return the next commits from behind one on: the unfinished ones, newest first, then the chain from its end."""
     columns = commit_table.c
+    sequence = func.coalesce(columns.sequence, UNFINISHED)
+    place = (sequence, columns.created_at, columns.commit_id)
     query = select(columns.number, *commits.COLUMNS).where(columns.org_id == transaction.org_id)
     if before is not None:
-        query = query.where(tuple_(columns.created_at, columns.commit_id) < before)
-    query = query.order_by(columns.created_at.desc(), columns.commit_id.desc()).limit(count)
+        query = query.where(tuple_(*place) < before)
+    query = query.order_by(*(part.desc() for part in place)).limit(count)
     return [commits.row_of(values)[1] for values in transaction.connection.execute(query)]

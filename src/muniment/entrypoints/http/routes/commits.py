@@ -13,6 +13,7 @@ from litestar.response import Stream
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
+from muniment.adapters.sql.listing import UNFINISHED, CommitPlace
 from muniment.adapters.sql.stored_commits import StoredCommit
 from muniment.archive import manifest
 from muniment.archive.catalog import CommitRow, CommitState, TimestampState
@@ -112,11 +113,11 @@ def list_commits(
     limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     cursor: str = "",
 ) -> Response[Page[CommitView]]:
-    """List the commits, newest first; those that are not finished as well."""
-    before = decode_cursor(cursor, tuple[int, str]) if cursor else None
+    """List the commits: those that are not finished, newest first, then the chain from its end."""
+    before = decode_cursor(cursor, tuple[int, int, str]) if cursor else None
     catalog = service.archives.get(principal.organization_id).catalog
     views = commit_views(service, principal, catalog.commits_page(before, limit + 1))
-    return page_response(request, views, limit, lambda view: (view.created_at, view.commit_id))
+    return page_response(request, views, limit, _place)
 
 
 @get("/commits/{commit_id:str}", opt=needs(Permission.ARCHIVE_READ), sync_to_thread=True)
@@ -288,3 +289,9 @@ def commit_view(row: CommitRow, noted: StoredCommit | None) -> CommitView:
         noted.verified_at if noted else None,
         noted.problem if noted else None,
     )
+
+
+def _place(view: CommitView) -> CommitPlace:
+    """Return where a commit stands in the list."""
+    sequence = UNFINISHED if view.sequence is None else view.sequence
+    return sequence, view.created_at, view.commit_id

@@ -21,6 +21,7 @@ from litestar import (
     post,
     route,
 )
+from litestar.openapi.datastructures import ResponseSpec
 
 from muniment.accounts.permissions import Permission
 from muniment.accounts.principals import Principal
@@ -212,6 +213,7 @@ async def terminate(
     | fails("gone", "locked", "length-required", "chunk-mismatch", "method-not-allowed"),
     request_max_body_size=None,
     status_code=204,
+    responses={200: ResponseSpec(None, description="What HEAD tells, in the fields of the answer")},
 )
 async def override(
     request: HttpRequest, service: Service, principal: Principal, upload_id: str
