@@ -270,6 +270,28 @@ def a_queue_has_an_end(office: Office) -> None:
         assert sum(threads.map(enqueue, range(12))) == 1
 
 
+def cancelling_what_waits_gets_in_nobodys_way(office: Office) -> None:
+    """Who cancels jobs that wait for a place, and who gives them places at the same time, do not wait for each other, and no place is lost."""
+    waiting = [office.add(concurrency_key="key").job_id for _ in range(60)]
+    claims = [office.claim_one()]
+
+    def work() -> None:
+        while claims:
+            office.store.succeed(claims.pop(), None)
+            claims.extend(job.claim for job in office.claim())
+
+    with ThreadPoolExecutor(2) as threads:
+        done = [
+            threads.submit(work),
+            threads.submit(lambda: [office.other.cancel("one", job_id) for job_id in waiting]),
+        ]
+        for future in done:
+            future.result()
+    while claimed := office.claim():
+        office.store.succeed(claimed[0].claim, None)
+    assert not office.store.jobs("one", states=[JobState.QUEUED, JobState.RUNNING])
+
+
 def a_concurrency_key_limits_what_runs(office: Office) -> None:
     """However a job leaves, its place goes to exactly one other of its key and organisation."""
     for _ in range(6):
@@ -637,6 +659,7 @@ CHECKS = (
     lanes_take_turns,
     a_queue_has_an_end,
     a_concurrency_key_limits_what_runs,
+    cancelling_what_waits_gets_in_nobodys_way,
     a_job_is_claimed_as_another_ends,
     a_cancelled_job_frees_its_place,
     tokens_grow_and_stale_claims_are_refused,

@@ -52,19 +52,42 @@ class JobChanges(SqlStore):
         job_id: str,
         event: JobEvent,
         delay_s: float = 0,
+        *,
+        holds_place: bool = True,
         **columns: Value,
     ) -> Job:
-        run_at = self._now(statements) + in_us(delay_s)
-        return self._leave(statements, job_id, event, phase="delayed", run_at=run_at, **columns)
+        columns |= {"phase": "delayed", "run_at": self._now(statements) + in_us(delay_s)}
+        return self._leave(statements, job_id, event, holds_place=holds_place, **columns)
 
-    def _end(self, statements: Statements, job_id: str, state: JobState, **columns: Value) -> Job:
+    def _end(
+        self,
+        statements: Statements,
+        job_id: str,
+        state: JobState,
+        *,
+        holds_place: bool = True,
+        **columns: Value,
+    ) -> Job:
         columns |= {"phase": state.value, "finished_at": self._now(statements)}
-        return self._leave(statements, job_id, JobEvent(state.value), **columns)
+        return self._leave(
+            statements, job_id, JobEvent(state.value), holds_place=holds_place, **columns
+        )
 
-    def _leave(self, statements: Statements, job_id: str, event: JobEvent, **columns: Value) -> Job:
-        """Change a job so that it takes no place any more, and give its place to the next one of its concurrency key."""
+    def _leave(
+        self,
+        statements: Statements,
+        job_id: str,
+        event: JobEvent,
+        *,
+        holds_place: bool,
+        **columns: Value,
+    ) -> Job:
+        """Change a job so that it takes no place any more; if it held one, the next one of its concurrency key gets it.
+
+        Who held none must not ask for the lock of the key: whoever gives places has it, and may wait for this very job.
+        """
         job = self._set(statements, job_id, event, worker=None, lease_until=None, **columns)
-        if job.concurrency_key is not None:
+        if job.concurrency_key is not None and holds_place:
             job_queue.give_places(statements, job.organization_id, job.concurrency_key)
         return job
 

@@ -111,6 +111,12 @@ def count_open(statements: Statements, lane: Lane, limit: int) -> int:
     return int(statements.row(_OPEN_JOBS, *lane, limit, *lane, limit, *lane)[0])
 
 
+def holds_place(statements: Statements, job_id: str) -> bool:
+    """Tell whether a job, which the caller has locked, takes one of the places of its concurrency key."""
+    sql = "SELECT phase IN ('ready', 'running') FROM jobs WHERE job_id = ?"
+    return bool(statements.row(sql, job_id)[0])
+
+
 def give_places(statements: Statements, organization_id: str, concurrency_key: str) -> None:
     """Make the next jobs of a concurrency key ready, as long as it has places left."""
     lane = (organization_id, concurrency_key)
@@ -121,9 +127,8 @@ def give_places(statements: Statements, organization_id: str, concurrency_key: s
             if taken + len(given) >= limit:
                 break
             given.append((job_id,))
-        statements.run_many(_UNBLOCK, given)
-        if len(given) < _UNBLOCKED:
-            return
+        if statements.run_many(_UNBLOCK, given) == len(given) < _UNBLOCKED:
+            return  # else there may be more, or one was cancelled meanwhile and took no place
 
 
 def take_ready(

@@ -110,7 +110,14 @@ class SqlJobs(JobWork):
         with self._joining(within) as statements:
             job = found_job(statements, organization_id, job_id, lock=True)
             if job.state is JobState.QUEUED:
-                return self._end(statements, job.job_id, JobState.CANCELLED, cancel_requested=1)
+                holds_place = job_queue.holds_place(statements, job_id)
+                return self._end(
+                    statements,
+                    job_id,
+                    JobState.CANCELLED,
+                    holds_place=holds_place,
+                    cancel_requested=1,
+                )
             if job.state is JobState.RUNNING and not job.cancel_requested:
                 return self._set(statements, job_id, JobEvent.CANCEL_REQUESTED, cancel_requested=1)
             return job
@@ -130,6 +137,7 @@ class SqlJobs(JobWork):
                     statements,
                     job_id,
                     JobEvent.QUEUED,
+                    holds_place=False,
                     attempts=0,
                     finished_at=None,
                     cancel_requested=0,
