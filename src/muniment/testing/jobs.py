@@ -280,12 +280,12 @@ def cancelling_what_waits_gets_in_nobodys_way(office: Office) -> None:
             office.store.succeed(claims.pop(), None)
             claims.extend(job.claim for job in office.claim())
 
+    def cancel() -> None:
+        for job_id in waiting:
+            office.other.cancel("one", job_id)
+
     with ThreadPoolExecutor(2) as threads:
-        done = [
-            threads.submit(work),
-            threads.submit(lambda: [office.other.cancel("one", job_id) for job_id in waiting]),
-        ]
-        for future in done:
+        for future in [threads.submit(work), threads.submit(cancel)]:
             future.result()
     while claimed := office.claim():
         office.store.succeed(claimed[0].claim, None)
